@@ -1,0 +1,1 @@
+"""Checkpoint → engine artifact → running engine. One folder a backend."""

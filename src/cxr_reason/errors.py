@@ -1,0 +1,153 @@
+"""The one exception tree.
+
+    CxrError
+    ├── InputError                    the caller's input: fix it and ask again
+    │   ├── UnreadableImageError      not an image, truncated, or no decoder for it
+    │   ├── UnsupportedObjectError    an image, but not one frontal chest radiograph
+    │   ├── TooLargeError             over a size limit
+    │   └── BadRequestError           prompt, messages or sampling settings
+    ├── EngineError                   the engine could not do its work
+    │   ├── CheckpointError           missing files or an unknown architecture
+    │   ├── ArtifactError             an engine folder that does not match its manifest
+    │   ├── CapacityError             busy: the queue is full; try again later
+    │   └── GenerationError           a step of the model failed
+    └── ServerError                   between client and server
+        ├── ServerUnavailableError    not reachable, not ready, or gone
+        ├── RequestTimeoutError       no answer within the given time
+        └── RequestCancelledError     the caller cancelled
+
+Messages say what was given, what is allowed and what to do. They never hold patient data: no
+header values that identify, no file names, no pixels, no prompt text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+
+class CxrError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Attributes:
+        code: Short stable name, the same on both sides of the wire.
+        message: What was given, what is allowed, what to do.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InputError(CxrError):
+    """The caller's input cannot be used."""
+
+    code = "input"
+
+
+class UnreadableImageError(InputError):
+    """The bytes are not an image that can be decoded."""
+
+    code = "unreadable_image"
+
+
+class UnsupportedObjectError(InputError):
+    """The image can be read but is not one frontal chest radiograph."""
+
+    code = "unsupported_object"
+
+
+class TooLargeError(InputError):
+    """The input is over a size limit."""
+
+    code = "too_large"
+
+
+class BadRequestError(InputError):
+    """Prompt, messages or sampling settings are not valid."""
+
+    code = "bad_request"
+
+
+class EngineError(CxrError):
+    """The engine could not do its work."""
+
+    code = "engine"
+
+
+class CheckpointError(EngineError):
+    """The checkpoint lacks files or has an unknown architecture."""
+
+    code = "checkpoint"
+
+
+class ArtifactError(EngineError):
+    """An engine folder is incomplete, altered, or made for another version."""
+
+    code = "artifact"
+
+
+class CapacityError(EngineError):
+    """The queue is full; try again later."""
+
+    code = "busy"
+
+
+class GenerationError(EngineError):
+    """A step of the model failed."""
+
+    code = "generation"
+
+
+class ServerError(CxrError):
+    """Something between client and server failed."""
+
+    code = "server"
+
+
+class ServerUnavailableError(ServerError):
+    """The server cannot be reached, is not ready, or went away."""
+
+    code = "unavailable"
+
+
+class RequestTimeoutError(ServerError):
+    """No answer came within the given time."""
+
+    code = "timeout"
+
+
+class RequestCancelledError(ServerError):
+    """The caller cancelled the request."""
+
+    code = "cancelled"
+
+
+_WIRE = re.compile(r"\[cxr:(?P<code>\w+)\] (?P<message>.*)", re.DOTALL)
+
+
+def to_wire(error: CxrError) -> str:
+    """Return `error` as the one line of text that Triton can carry to a client."""
+    return f"[cxr:{error.code}] {error.message}"
+
+
+def from_wire(text: str) -> CxrError:
+    """Return the typed error in `text`, wherever Triton put it in its own message.
+
+    Args:
+        text: An error message from Triton, with or without a line of `to_wire` in it.
+
+    Returns:
+        The error that was sent, or `ServerError` with the whole text if it was not one of ours.
+    """
+    match = _WIRE.search(text)
+    if match is None:
+        return ServerError(text)
+    classes = {cls.code: cls for cls in _subclasses(CxrError)}
+    return classes.get(match["code"], ServerError)(match["message"])
+
+
+def _subclasses(cls: type[CxrError]) -> list[type[CxrError]]:
+    return [cls, *(deeper for child in cls.__subclasses__() for deeper in _subclasses(child))]

@@ -1,0 +1,105 @@
+"""Prompt text or chat messages → the text that the tokenizer gets.
+
+The film belongs to the first user turn and to that turn only; later turns are text. The canonical
+prompt and the follow-ups are those of NVIDIA-Medtech/NV-Reason-CXR (README, `datalists/`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from cxr_reason.contract import MAX_PROMPT_CHARS
+from cxr_reason.errors import BadRequestError
+
+FIND_ABNORMALITIES = "Find abnormalities and support devices."
+
+IMAGE_PAD = "<|image_pad|>"
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation: text only.
+
+    Attributes:
+        role: "system", "user" or "assistant".
+        text: What was said.
+    """
+
+    role: str
+    text: str
+
+
+def parse_prompt(prompt: str) -> tuple[Message, ...]:
+    """Read plain text, or a JSON list of chat messages.
+
+    Args:
+        prompt: Text for one user turn; or `[{"role": …, "content": …}, …]` where content is text
+            or a list of `{"type": "text", "text": …}` parts. A part `{"type": "image"}` is allowed
+            in the first user turn, where the film goes in any case.
+
+    Raises:
+        BadRequestError: Empty, too long, or messages that are not of that form.
+    """
+    if len(prompt) > MAX_PROMPT_CHARS:
+        raise BadRequestError(
+            f"prompt: {len(prompt)} characters; at most {MAX_PROMPT_CHARS} are allowed"
+        )
+    if not prompt.strip():
+        raise BadRequestError(f"prompt: empty; for example {FIND_ABNORMALITIES!r}")
+    if re.match(r"\s*\[\s*\{", prompt) is None:
+        return (Message("user", prompt),)
+    try:
+        turns = json.loads(prompt)
+    except ValueError as error:
+        raise BadRequestError(
+            "prompt: begins like a JSON list of messages but is not valid JSON; "
+            "plain text is allowed too"
+        ) from error
+    if not all(isinstance(turn, dict) for turn in turns):
+        raise BadRequestError("prompt: every message must be an object with role and content")
+    messages = tuple(_parse_turn(turn, index) for index, turn in enumerate(turns))
+    if not messages or messages[-1].role != "user":
+        raise BadRequestError("prompt: the last message must have the role `user`")
+    return messages
+
+
+def _parse_turn(turn: dict[str, Any], index: int) -> Message:
+    role, content = turn.get("role"), turn.get("content")
+    if role not in _ROLES:
+        raise BadRequestError(f"prompt: message {index}: role must be one of {', '.join(_ROLES)}")
+    if isinstance(content, str):
+        return Message(role, content)
+    if not isinstance(content, list):
+        raise BadRequestError(f"prompt: message {index}: content must be text or a list of parts")
+    texts = []
+    for part in content:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "text" and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif kind != "image":
+            raise BadRequestError(
+                f"prompt: message {index}: a part must be of type text (with text) or image"
+            )
+    return Message(role, "\n".join(texts))
+
+
+def template_messages(messages: tuple[Message, ...], *, with_film: bool) -> list[dict[str, Any]]:
+    """Return the messages in the form that chat templates of Hugging Face take.
+
+    Args:
+        messages: The conversation.
+        with_film: Put the film before the text of the first user turn.
+    """
+    turns: list[dict[str, Any]] = []
+    film_is_due = with_film
+    for message in messages:
+        parts: list[dict[str, str]] = [{"type": "text", "text": message.text}]
+        if film_is_due and message.role == "user":
+            parts.insert(0, {"type": "image"})
+            film_is_due = False
+        turns.append({"role": message.role, "content": parts})
+    return turns

@@ -1,0 +1,145 @@
+"""`Reading`: one film read once, with everything needed to audit it. To and from JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cxr_reason.errors import BadRequestError
+from cxr_reason.film import FilmInfo
+from cxr_reason.trace import Trace
+
+SCHEMA = "cxr-reason/reading/1"
+DISCLAIMER = "Research use only. Not a medical device; not for diagnosis."
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens and times of one request.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt, visual tokens included.
+        visual_tokens: Of these, tokens of the film.
+        completion_tokens: Generated tokens.
+        queue_s: Seconds from the request to the start of prefill.
+        time_to_first_token_s: Seconds from the request to the first token.
+        generation_s: Seconds from the request to the last token.
+    """
+
+    prompt_tokens: int
+    visual_tokens: int
+    completion_tokens: int
+    queue_s: float
+    time_to_first_token_s: float
+    generation_s: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made the reading, so that it can be made again.
+
+    Attributes:
+        software_version: Version of cxr-reason.
+        backend: Engine backend.
+        precision: Precision of the decoder's weights.
+        engine_digest: SHA-256 of the engine's manifest.
+        checkpoint_digest: SHA-256 over the checkpoint's files.
+        model_notice: What the checkpoint says of itself, e.g. that it is untrained.
+        max_tokens: Limit of generated tokens.
+        temperature: 0 is greedy.
+        top_p: Nucleus probability.
+        seed: Seed of the sampling.
+    """
+
+    software_version: str
+    backend: str
+    precision: str
+    engine_digest: str
+    checkpoint_digest: str
+    model_notice: str
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One film read once.
+
+    Attributes:
+        outcome: How the output ended: a value of `trace.Outcome`.
+        issues: Values of `trace.Issue`.
+        findings: Labels of the answer.
+        unknown_labels: Other names in the answer, as written.
+        reasoning: Text of the thinking.
+        answer: Text of the answer.
+        text: The whole output as generated.
+        film: What is known of the film, or None in a turn without one.
+        usage: Tokens and times.
+        provenance: What made it.
+    """
+
+    outcome: str
+    issues: tuple[str, ...]
+    findings: tuple[str, ...]
+    unknown_labels: tuple[str, ...]
+    reasoning: str
+    answer: str
+    text: str
+    film: FilmInfo | None
+    usage: Usage
+    provenance: Provenance
+
+    def to_json(self) -> str:
+        """Return one line of JSON, with the schema's name and the disclaimer first."""
+        fields = {"schema": SCHEMA, "disclaimer": DISCLAIMER, **asdict(self)}
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Reading:
+        """Inverse of `to_json`.
+
+        Raises:
+            BadRequestError: Not JSON, another schema, or fields missing.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            schema = fields.pop("schema")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadRequestError("reading: not a JSON object with a `schema`") from error
+        if schema != SCHEMA:
+            raise BadRequestError(f"reading: schema must be {SCHEMA}; update client or server")
+        try:
+            fields.pop("disclaimer", None)
+            film = fields.pop("film")
+            return cls(
+                film=None if film is None else FilmInfo.from_dict(film),
+                usage=Usage(**fields.pop("usage")),
+                provenance=Provenance(**fields.pop("provenance")),
+                issues=tuple(fields.pop("issues")),
+                findings=tuple(fields.pop("findings")),
+                unknown_labels=tuple(fields.pop("unknown_labels")),
+                **fields,
+            )
+        except (KeyError, TypeError) as error:
+            raise BadRequestError(f"reading: fields do not match schema {SCHEMA}") from error
+
+
+def make_reading(
+    trace: Trace, *, film: FilmInfo | None, usage: Usage, provenance: Provenance
+) -> Reading:
+    """Put a parsed output together with its film, its cost and its origin."""
+    return Reading(
+        outcome=trace.outcome.value,
+        issues=tuple(issue.value for issue in trace.issues),
+        findings=trace.labels,
+        unknown_labels=trace.unknown_labels,
+        reasoning=trace.reasoning,
+        answer=trace.answer,
+        text=trace.text,
+        film=film,
+        usage=usage,
+        provenance=provenance,
+    )
