@@ -113,7 +113,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check a manifest, and that every file is there with its size.
 
     Raises:
-        ArtifactError: No artifact, another version or backend, or a file missing or altered in size.
+        ArtifactError: No artifact, another version or backend, a file missing or changed.
     """
     path = folder / MANIFEST
     if not path.is_file():

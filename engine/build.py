@@ -1,0 +1,251 @@
+"""Checkpoint → engine artifact: the plan, its checks, and its steps."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr_reason.checkpoint import Checkpoint
+from cxr_reason.engine.artifact import (
+    BACKENDS,
+    FORMAT_VERSION,
+    MANIFEST,
+    PRECISIONS,
+    Manifest,
+    ModelShape,
+    read_manifest,
+    record_files,
+    write_manifest,
+)
+from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER
+from cxr_reason.errors import ArtifactError, BadRequestError, EngineError
+from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE, PixelBudget
+
+DEFAULT_CONTEXT_LENGTH = 4096  # a film, its prompt, and the longest trace with a follow-up
+
+_TOOLS = ("cxr-reason", "onnx", "onnxruntime", "onnxruntime-genai", "torch", "transformers")
+# Bytes a parameter of the decoder takes on disk: int4 weights with their block scales.
+_DECODER_BYTES = {"fp32": 4.0, "int4": 0.57}
+
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """A build that has passed all checks that need no work.
+
+    Attributes:
+        checkpoint: The source.
+        backend: Name of the backend.
+        precision: Precision of the decoder's weights.
+        output: Folder of the artifact.
+        budget: Pixel budget of the artifact.
+        context_length: Most tokens of prompt and answer together.
+    """
+
+    checkpoint: Checkpoint
+    backend: str
+    precision: str
+    output: Path
+    budget: PixelBudget
+    context_length: int
+
+    @property
+    def steps(self) -> tuple[tuple[str, str], ...]:
+        """Name and description of each step."""
+        return (
+            ("digest", "digest of the checkpoint"),
+            ("vision", "vision tower and projector → vision.onnx, fp32"),
+            ("decoder", f"decoder → decoder.onnx, {self.precision}"),
+            ("text", "embeddings, tokenizer, chat template"),
+            ("manifest", "manifest with the digest of every file"),
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """Estimated size of the artifact."""
+        shape = read_shape(self.checkpoint)
+        vision, text = _count_parameters(self.checkpoint)
+        embeddings = shape.vocab_size * shape.hidden_size
+        return int(4 * vision + _DECODER_BYTES[self.precision] * text + 4 * embeddings)
+
+
+def plan_build(
+    checkpoint: Checkpoint,
+    *,
+    backend: str,
+    precision: str,
+    output: Path,
+    max_pixels: int | None = None,
+    context_length: int | None = None,
+) -> BuildPlan:
+    """Check everything that can be checked before the work.
+
+    Args:
+        checkpoint: The source.
+        backend: One of `artifact.BACKENDS`.
+        precision: One of `artifact.PRECISIONS`.
+        output: Folder to make. An artifact there is replaced; another folder is refused.
+        max_pixels: Upper end of the pixel budget; None takes what the model was trained on.
+        context_length: Most tokens; None takes 4,096, or the model's limit if that is lower.
+
+    Raises:
+        BadRequestError: Unknown backend or precision, or a setting outside its range.
+        CheckpointError: Weights missing or truncated, or no chat template.
+        EngineError: The output is not a folder of ours, or the disk has too little room.
+    """
+    if backend not in BACKENDS:
+        raise BadRequestError(f"backend: {backend!r}; one of {', '.join(BACKENDS)}")
+    if precision not in PRECISIONS:
+        raise BadRequestError(f"precision: {precision!r}; one of {', '.join(PRECISIONS)}")
+    budget = PixelBudget() if max_pixels is None else PixelBudget(max_pixels=max_pixels)
+    smallest = (PATCH_SIZE * MERGE_SIZE) ** 2
+    if budget.max_pixels < max(budget.min_pixels, smallest):
+        raise BadRequestError(
+            f"max pixels: {budget.max_pixels}; must be at least {budget.min_pixels}"
+        )
+    limit = int(checkpoint.text["max_position_embeddings"])
+    length = min(DEFAULT_CONTEXT_LENGTH, limit) if context_length is None else context_length
+    if not 1 <= length <= limit:
+        raise BadRequestError(f"context length: {length}; this model allows 1 to {limit}")
+    plan = BuildPlan(checkpoint, backend, precision, output.resolve(), budget, length)
+    # Weights and template are read now, so that nothing missing is found after the work.
+    _ = checkpoint.tensor_files, checkpoint.chat_template, checkpoint.stop_token_ids
+    _check_output(plan.output)
+    _check_disk(plan)
+    return plan
+
+
+def is_built(plan: BuildPlan) -> bool:
+    """Return whether the output already is what this plan would build."""
+    try:
+        manifest = read_manifest(plan.output)
+    except ArtifactError:
+        return False
+    return manifest == _describe(plan, plan.checkpoint.digest(), manifest.files)
+
+
+def run_build(plan: BuildPlan, report: Report) -> Manifest:
+    """Build the artifact. What exists at the output stays until the new one is whole.
+
+    Args:
+        plan: From `plan_build`.
+        report: Called with a step's name and the part of it that is done, 0 to 1.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        EngineError: A step failed.
+    """
+    # The only backend so far; `plan_build` has refused all others.
+    from cxr_reason.engine.onnx.export_decoder import export_decoder, export_embeddings
+    from cxr_reason.engine.onnx.export_vision import export_vision
+
+    checkpoint = plan.checkpoint
+    partial = plan.output.with_name(plan.output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        report("digest", 0.0)
+        digest = checkpoint.digest()
+        report("vision", 0.0)
+        export_vision(checkpoint, partial)
+        report("decoder", 0.0)
+        export_decoder(
+            checkpoint,
+            partial,
+            precision=plan.precision,
+            report=lambda part: report("decoder", part),
+        )
+        report("text", 0.0)
+        export_embeddings(checkpoint, partial)
+        shutil.copyfile(checkpoint.folder / TOKENIZER, partial / TOKENIZER)
+        (partial / CHAT_TEMPLATE).write_text(checkpoint.chat_template, encoding="utf-8")
+        report("manifest", 0.0)
+        files = record_files(partial, [path.name for path in partial.iterdir()])
+        manifest = _describe(plan, digest, files)
+        write_manifest(partial, manifest)
+        shutil.rmtree(plan.output, ignore_errors=True)
+        partial.replace(plan.output)
+    except OSError as error:
+        raise EngineError(
+            f"build: the disk refused a write ({error.strerror}); free some room and run again"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    report("manifest", 1.0)
+    return manifest
+
+
+def read_shape(checkpoint: Checkpoint) -> ModelShape:
+    """Read the sizes that a runtime needs."""
+    text, vision = checkpoint.text, checkpoint.vision
+    num_heads = int(text["num_attention_heads"])
+    return ModelShape(
+        hidden_size=text["hidden_size"],
+        num_layers=text["num_hidden_layers"],
+        num_kv_heads=text["num_key_value_heads"],
+        head_dim=text.get("head_dim") or text["hidden_size"] // num_heads,
+        vocab_size=text["vocab_size"],
+        vision_hidden_size=vision["hidden_size"],
+        vision_num_heads=vision["num_heads"],
+        window_size_px=vision["window_size"],
+    )
+
+
+def _describe(plan: BuildPlan, digest: str, files: Mapping[str, Any]) -> Manifest:
+    versions = {name: importlib.metadata.version(name) for name in _TOOLS}
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        backend=plan.backend,
+        precision=plan.precision,
+        checkpoint_digest=digest,
+        model_notice=plan.checkpoint.notice,
+        shape=read_shape(plan.checkpoint),
+        context_length=plan.context_length,
+        min_pixels=plan.budget.min_pixels,
+        max_pixels=plan.budget.max_pixels,
+        image_token_id=plan.checkpoint.config["image_token_id"],
+        stop_token_ids=plan.checkpoint.stop_token_ids,
+        tool_versions={"python": platform.python_version(), **versions},
+        files=dict(files),
+    )
+
+
+def _count_parameters(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Return the parameters of the vision part and of the decoder with its output layer."""
+    text, vision = checkpoint.text, checkpoint.vision
+    width, inner = vision["hidden_size"], vision["intermediate_size"]
+    vision_count = vision["depth"] * (4 * width**2 + 3 * width * inner) + 196 * width
+    vision_count += 16 * width**2 + 4 * width * text["hidden_size"]
+    shape = read_shape(checkpoint)
+    hidden, kv_width = shape.hidden_size, shape.num_kv_heads * shape.head_dim
+    layer = 2 * hidden**2 + 2 * hidden * kv_width + 3 * hidden * text["intermediate_size"]
+    return vision_count, shape.num_layers * layer + shape.vocab_size * hidden
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise EngineError("output: is a file; name a folder")
+    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file():
+        raise EngineError("output: the folder holds other files; name a new or an empty folder")
+
+
+def _check_disk(plan: BuildPlan) -> None:
+    folder = plan.output
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    # The exporters write a second copy of what they are working on.
+    needed = 2 * plan.size_bytes
+    if free < needed:
+        raise EngineError(
+            f"output: {free / 1e9:.1f} GB free, about {needed / 1e9:.1f} GB needed; "
+            "free some room or name a folder on another disk"
+        )

@@ -1,0 +1,93 @@
+"""`cxr-reason build` and `build_engine.py`: compile a checkpoint.
+
+python build_engine.py --checkpoint checkpoints/nano --output engines/nano
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cxr_reason.checkpoint import open_checkpoint
+from cxr_reason.engine.artifact import BACKENDS, PRECISIONS
+from cxr_reason.engine.build import BuildPlan, is_built, plan_build, run_build
+
+_console = Console(stderr=True)
+
+
+def build(
+    checkpoint: Annotated[
+        str, typer.Option(help="Folder of a checkpoint, or a Hugging Face id OWNER/NAME.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to make. An engine there is replaced.")],
+    backend: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "onnx",
+    precision: Annotated[
+        str,
+        typer.Option(help=f"Weights of the decoder, one of: {', '.join(PRECISIONS)}."),
+    ] = "int4",
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(help="Largest film after resizing; the model was trained on 226576 (476²)."),
+    ] = None,
+    context_length: Annotated[
+        int | None, typer.Option(help="Most tokens of prompt and answer together [default: 4096].")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and stop before any work.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build again although the engine is up to date.")
+    ] = False,
+) -> None:
+    """Compile a checkpoint into an engine.
+
+    Example: cxr-reason build --checkpoint nvidia/NV-Reason-CXR-3B --output engines/nv-reason-cxr-3b
+    """
+    plan = plan_build(
+        open_checkpoint(checkpoint),
+        backend=backend,
+        precision=precision,
+        output=output,
+        max_pixels=max_pixels,
+        context_length=context_length,
+    )
+    if dry_run:
+        _print_plan(plan)
+        return
+    if not force and is_built(plan):
+        _console.print(f"Engine is up to date: {output}")
+        return
+    with Progress(
+        TextColumn("{task.description:<44}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=_console,
+    ) as progress:
+        names = [name for name, _ in plan.steps]
+        descriptions = dict(plan.steps)
+        task = progress.add_task("", total=len(names))
+
+        def report(step: str, part: float) -> None:
+            progress.update(
+                task, description=descriptions[step], completed=names.index(step) + part
+            )
+
+        manifest = run_build(plan, report)
+    size = sum(record.size_bytes for record in manifest.files.values())
+    _console.print(f"Engine ready: {output} ({size / 1e9:.2f} GB, digest {manifest.digest[:12]})")
+    if manifest.model_notice:
+        _console.print(f"Notice of the checkpoint: {manifest.model_notice}", style="yellow")
+
+
+def _print_plan(plan: BuildPlan) -> None:
+    _console.print(f"backend    {plan.backend}, {plan.precision}")
+    _console.print(f"output     {plan.output} (about {plan.size_bytes / 1e9:.2f} GB)")
+    _console.print(f"pixels     {plan.budget.min_pixels} to {plan.budget.max_pixels}")
+    _console.print(f"context    {plan.context_length} tokens")
+    for number, (_, description) in enumerate(plan.steps, start=1):
+        _console.print(f"step {number}     {description}")

@@ -1,0 +1,1 @@
+"""The ONNX Runtime backend: any machine, no GPU, no torch to run."""

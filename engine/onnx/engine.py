@@ -1,0 +1,112 @@
+"""The engine of the ONNX Runtime backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cxr_reason.engine.artifact import Manifest
+from cxr_reason.engine.base import Array, Engine, Generation, GenerationRequest, VisualInput
+from cxr_reason.engine.config import EngineConfig
+from cxr_reason.engine.embeddings import EmbeddingTable
+from cxr_reason.engine.onnx.decoder import OnnxDecoder
+from cxr_reason.engine.onnx.scheduler import Scheduler
+from cxr_reason.engine.onnx.sequence import Sequence
+from cxr_reason.engine.onnx.vision import OnnxVision
+from cxr_reason.engine.positions import place_tokens
+from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.errors import BadRequestError, EngineError
+
+
+class OnnxEngine(Engine):
+    """See `Engine`. Built by `registry.load_engine`."""
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, config: EngineConfig, *, parts: frozenset[str]
+    ) -> None:
+        self.manifest = manifest
+        self._vision = OnnxVision(folder, manifest, config) if "vision" in parts else None
+        self._text = _TextSide(folder, manifest, config) if "decoder" in parts else None
+
+    def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
+        """See `Engine`."""
+        if self._vision is None:
+            raise EngineError("engine: loaded without its vision part")
+        return self._vision.encode(patches, grid)
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        """See `Engine`."""
+        return self._loaded_text().submit(request)
+
+    @property
+    def num_active(self) -> int:
+        """Requests that hold a slot."""
+        return self._loaded_text().scheduler.num_active
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests in the queue."""
+        return self._loaded_text().scheduler.num_waiting
+
+    def close(self) -> None:
+        """See `Engine`."""
+        if self._text is not None:
+            self._text.scheduler.close()
+
+    def _loaded_text(self) -> _TextSide:
+        if self._text is None:
+            raise EngineError("engine: loaded without its decoder part")
+        return self._text
+
+
+class _TextSide:
+    """Prompt encoder, embeddings, decoder and scheduler."""
+
+    def __init__(self, folder: Path, manifest: Manifest, config: EngineConfig) -> None:
+        self._manifest = manifest
+        self._context_length = min(
+            config.context_length or manifest.context_length, manifest.context_length
+        )
+        self._prompts = PromptEncoder(folder, image_token_id=manifest.image_token_id)
+        self._embeddings = EmbeddingTable(folder)
+        self.scheduler = Scheduler(
+            OnnxDecoder(folder, manifest.shape, config, self._context_length),
+            self._embeddings,
+            config,
+            context_length=self._context_length,
+            stop_token_ids=manifest.stop_token_ids,
+        )
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        visual = request.visual
+        num_visual_tokens = 0 if visual is None else len(visual.tokens)
+        ids = self._prompts.encode(request.messages, num_visual_tokens=num_visual_tokens)
+        if len(ids) >= self._context_length:
+            raise BadRequestError(
+                f"prompt: {len(ids)} tokens with the film; this engine has room for "
+                f"{self._context_length} with the answer: shorten the conversation"
+            )
+        positions = place_tokens(
+            ids,
+            image_token_id=self._manifest.image_token_id,
+            grid=None if visual is None else visual.grid,
+        )
+        embeddings = self._embeddings.look_up(ids)
+        if visual is not None:
+            width = self._manifest.shape.hidden_size
+            if visual.tokens.ndim != 2 or visual.tokens.shape[1] != width:
+                raise BadRequestError(
+                    f"visual_tokens: {list(visual.tokens.shape)}; this engine takes [n, {width}]"
+                )
+            embeddings[ids == self._manifest.image_token_id] = visual.tokens
+        sequence = Sequence(
+            embeddings=np.ascontiguousarray(embeddings),
+            positions=positions,
+            num_visual_tokens=num_visual_tokens,
+            params=request.sampling,
+            tokenizer=self._prompts.tokenizer,
+            on_cancel=self.scheduler.wake,
+        )
+        self.scheduler.submit(sequence)
+        return sequence

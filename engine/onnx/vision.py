@@ -1,0 +1,68 @@
+"""Runs `vision.onnx`: patches of one film → visual tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cxr_reason.engine.artifact import Manifest
+from cxr_reason.engine.base import Array, VisualInput
+from cxr_reason.engine.config import EngineConfig
+from cxr_reason.engine.onnx.session import open_session
+from cxr_reason.engine.positions import plan_vision
+from cxr_reason.errors import BadRequestError, GenerationError
+from cxr_reason.kernels.preprocess.geometry import PATCH_SIZE
+
+VISION_MODEL = "vision.onnx"
+VISION_WEIGHTS = "vision.onnx.data"
+# Besides `patches`: fields of `positions.VisionPlan`, in the order of the graph.
+PLAN_INPUTS = (
+    "rotary_cos",
+    "rotary_sin",
+    "window_slots",
+    "window_bias",
+    "patch_slots",
+    "merge_order",
+)
+
+
+class OnnxVision:
+    """Vision tower and projector. Calls from several threads are safe."""
+
+    def __init__(self, folder: Path, manifest: Manifest, config: EngineConfig) -> None:
+        self._manifest = manifest
+        self._session = open_session(folder / VISION_MODEL, config)
+
+    def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
+        """See `Engine.encode`."""
+        self._check(patches, grid)
+        shape = self._manifest.shape
+        plan = plan_vision(
+            grid,
+            window_size_px=shape.window_size_px,
+            head_dim=shape.vision_hidden_size // shape.vision_num_heads,
+        )
+        feeds = {name: getattr(plan, name) for name in PLAN_INPUTS}
+        feeds["patches"] = patches[plan.window_order]
+        try:
+            tokens = self._session.run(None, feeds)[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise GenerationError("vision: ONNX Runtime failed on this film") from error
+        return VisualInput(tokens, grid)
+
+    def _check(self, patches: Array, grid: tuple[int, int]) -> None:
+        rows, columns = grid
+        if rows < 2 or columns < 2 or rows % 2 or columns % 2:
+            raise BadRequestError(f"grid: {rows} x {columns}; both must be even and at least 2")
+        pixels = rows * columns * PATCH_SIZE**2
+        if pixels > self._manifest.max_pixels:
+            raise BadRequestError(
+                f"grid: {rows} x {columns} is {pixels} pixels; this engine takes "
+                f"{self._manifest.max_pixels}"
+            )
+        if patches.shape != (rows * columns, PATCH_SIZE**2) or patches.dtype != np.float32:
+            raise BadRequestError(
+                f"patches: {patches.dtype} {list(patches.shape)}; the grid asks for float32 "
+                f"[{rows * columns}, {PATCH_SIZE**2}]"
+            )

@@ -1,0 +1,209 @@
+"""Make a random checkpoint of the Qwen2.5-VL architecture: the nano one, or one of full 3B shapes.
+
+    python scripts/make_checkpoint.py nano checkpoints/nano
+    python scripts/make_checkpoint.py 3b /tmp/random-3b
+
+The weights are random and seeded: right for tests of form, timing and memory, and they know
+nothing about films. The tokenizer is a byte-level BPE of `checkpoints/tokenizer_corpus.txt`,
+which is written for this purpose; the special tokens are those of Qwen2.5-VL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from cxr_reason.kernels.preprocess.geometry import PixelBudget
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessor,
+)
+
+from cxr_reason.checkpoint import NOTICE_KEY
+
+SEED = 20261124
+NOTICE = (
+    "Untrained demonstration checkpoint: random weights. Its text is noise and says nothing "
+    "about the film."
+)
+CORPUS = Path(__file__).resolve().parents[1] / "checkpoints" / "tokenizer_corpus.txt"
+
+# Order and, in the 3B model, ids (from 151643) of Qwen2.5-VL's tokenizer.
+SPECIAL_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>",
+    "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>",
+    "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
+# Split of text before BPE: tokenizer.json of Qwen2.5.
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+# The conversation format of Qwen2.5-VL, for messages whose content is a list of parts.
+CHAT_TEMPLATE = """\
+{%- for message in messages -%}
+{%- if loop.first and message['role'] != 'system' -%}
+{{- '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' -}}
+{%- endif -%}
+{{- '<|im_start|>' + message['role'] + '\\n' -}}
+{%- if message['content'] is string -%}
+{{- message['content'] -}}
+{%- else -%}
+{%- for part in message['content'] -%}
+{%- if part['type'] == 'image' -%}
+{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
+{%- elif 'text' in part -%}
+{{- part['text'] -}}
+{%- endif -%}
+{%- endfor -%}
+{%- endif -%}
+{{- '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- endif -%}
+"""
+
+SIZES: dict[str, dict[str, Any]] = {
+    "nano": {
+        "first_special_id": 2048,
+        "text": {
+            "hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "intermediate_size": 704, "vocab_size": 2080,
+            "max_position_embeddings": 4096, "mrope_section": [8, 12, 12],
+        },
+        "vision": {
+            "depth": 6, "hidden_size": 192, "intermediate_size": 512, "num_heads": 4,
+            "fullatt_block_indexes": [2, 5], "out_hidden_size": 256,
+        },
+    },
+    "3b": {
+        "first_special_id": 151643,
+        "text": {
+            "hidden_size": 2048, "num_hidden_layers": 36, "num_attention_heads": 16,
+            "num_key_value_heads": 2, "intermediate_size": 11008, "vocab_size": 151936,
+            "max_position_embeddings": 128000, "mrope_section": [16, 24, 24],
+        },
+        "vision": {
+            "depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16,
+            "fullatt_block_indexes": [7, 15, 23, 31], "out_hidden_size": 2048,
+        },
+    },
+}  # fmt: skip
+
+
+def make_tokenizer(first_special_id: int) -> PreTrainedTokenizerFast:
+    """Train the BPE and put the special tokens at their ids."""
+    base = Tokenizer(models.BPE())
+    base.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    base.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2048,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    base.train([str(CORPUS)], trainer)
+    fields = json.loads(base.to_str())
+    specials = {token: first_special_id + index for index, token in enumerate(SPECIAL_TOKENS)}
+    fields["model"]["vocab"] |= specials
+    tokenizer = Tokenizer.from_str(json.dumps(fields))
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL_TOKENS])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def make_config(size: dict[str, Any]) -> Qwen2_5_VLConfig:
+    """Return the configuration with Qwen2.5-VL's constants."""
+    ids = {token: size["first_special_id"] + index for index, token in enumerate(SPECIAL_TOKENS)}
+    text = dict(size["text"])
+    sections = text.pop("mrope_section")
+    return Qwen2_5_VLConfig(
+        text_config={
+            **text,
+            "rms_norm_eps": 1e-6,
+            "rope_parameters": {
+                "rope_type": "default", "rope_theta": 1e6, "mrope_section": sections
+            },
+            "tie_word_embeddings": True,
+            "use_sliding_window": False,
+            "bos_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|im_end|>"],
+        },
+        vision_config={
+            **size["vision"], "in_channels": 3, "patch_size": 14, "spatial_merge_size": 2,
+            "temporal_patch_size": 2, "window_size": 112, "tokens_per_second": 2,
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+        architectures=["Qwen2_5_VLForConditionalGeneration"],
+        **{NOTICE_KEY: NOTICE},
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def randomise(model: Qwen2_5_VLForConditionalGeneration) -> None:
+    """Draw weights that make the output depend on the film and vary from token to token.
+
+    With transformers' default (std 0.02) the residual stream is the last token's embedding and,
+    as embeddings are tied, the model repeats it for ever: a test of equality would be empty.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 1:
+            weight.fill_(1.0 if "norm" in name or "ln_q" in name else 0.0)
+            continue
+        fan_in = weight[0].numel()
+        scale = 0.02 if "embed_tokens" in name else fan_in**-0.5
+        weight.normal_(0.0, scale, generator=generator)
+
+
+def main() -> None:
+    """Write the checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("size", choices=sorted(SIZES))
+    parser.add_argument("output", type=Path, help="folder to write; replaced if it exists")
+    arguments = parser.parse_args()
+    size = SIZES[arguments.size]
+    output: Path = arguments.output
+    shutil.rmtree(output, ignore_errors=True)
+    default_dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    model = Qwen2_5_VLForConditionalGeneration(make_config(size))
+    torch.set_default_dtype(default_dtype)
+    randomise(model)
+    tokenizer = make_tokenizer(size["first_special_id"])
+    model.generation_config = GenerationConfig(
+        eos_token_id=model.config.text_config.eos_token_id,
+        bos_token_id=model.config.text_config.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+    )
+    model.save_pretrained(output, max_shard_size="4GB")
+    tokenizer.save_pretrained(output)
+    budget = PixelBudget()
+    Qwen2VLImageProcessor(
+        min_pixels=budget.min_pixels, max_pixels=budget.max_pixels
+    ).save_pretrained(output)
+
+
+if __name__ == "__main__":
+    main()
