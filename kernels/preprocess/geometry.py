@@ -1,0 +1,75 @@
+"""How large the model sees a film: sides in patches, within a pixel budget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cxr_reason.errors import BadRequestError, UnsupportedObjectError
+
+PATCH_SIZE = 14  # px, side of a patch
+MERGE_SIZE = 2  # patches, side of the block that becomes one visual token
+_FACTOR_PX = PATCH_SIZE * MERGE_SIZE
+_MAX_ASPECT_RATIO = 200
+
+
+@dataclass(frozen=True)
+class PixelBudget:
+    """Bounds on the area of the resized film, in pixels.
+
+    The defaults are what the model was trained on: 128x128 to 476x476.
+
+    Raises:
+        BadRequestError: Not 1 <= min_pixels <= max_pixels, or max_pixels below one 28x28 block.
+    """
+
+    min_pixels: int = 128 * 128
+    max_pixels: int = 476 * 476
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.min_pixels <= self.max_pixels and self.max_pixels >= _FACTOR_PX**2):
+            raise BadRequestError(
+                f"pixel budget {self.min_pixels} to {self.max_pixels}: needs "
+                f"1 <= min_pixels <= max_pixels and max_pixels >= {_FACTOR_PX**2}"
+            )
+
+
+class Grid(NamedTuple):
+    """A size in patches of 14x14 pixels. Both sides are even."""
+
+    height: int
+    width: int
+
+
+def fit_grid(height_px: int, width_px: int, budget: PixelBudget) -> Grid:
+    """Choose the size a film is resized to: near its aspect ratio, within the budget.
+
+    Gives the sizes of `smart_resize` with factor 28 in transformers
+    (`models/qwen2_vl/image_processing_qwen2_vl.py`), its banker's rounding included.
+
+    Args:
+        height_px: Rows of the film.
+        width_px: Columns of the film.
+        budget: Bounds on the resized area.
+
+    Raises:
+        UnsupportedObjectError: A side of no pixels, or one side over 200 times the other.
+    """
+    shorter, longer = sorted((height_px, width_px))
+    if shorter < 1 or longer / shorter > _MAX_ASPECT_RATIO:
+        raise UnsupportedObjectError(
+            f"image of {height_px} x {width_px} pixels: sides must be at least 1 pixel and at most "
+            f"{_MAX_ASPECT_RATIO} times each other; send a whole film"
+        )
+    height = round(height_px / _FACTOR_PX) * _FACTOR_PX
+    width = round(width_px / _FACTOR_PX) * _FACTOR_PX
+    if height * width > budget.max_pixels:
+        shrink = math.sqrt((height_px * width_px) / budget.max_pixels)
+        height = max(_FACTOR_PX, math.floor(height_px / shrink / _FACTOR_PX) * _FACTOR_PX)
+        width = max(_FACTOR_PX, math.floor(width_px / shrink / _FACTOR_PX) * _FACTOR_PX)
+    elif height * width < budget.min_pixels:
+        grow = math.sqrt(budget.min_pixels / (height_px * width_px))
+        height = math.ceil(height_px * grow / _FACTOR_PX) * _FACTOR_PX
+        width = math.ceil(width_px * grow / _FACTOR_PX) * _FACTOR_PX
+    return Grid(height // PATCH_SIZE, width // PATCH_SIZE)
