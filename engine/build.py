@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import (
@@ -16,6 +15,7 @@ from cxr_reason.engine.artifact import (
     FORMAT_VERSION,
     MANIFEST,
     PRECISIONS,
+    FileRecord,
     Manifest,
     ModelShape,
     read_manifest,
@@ -127,7 +127,7 @@ def is_built(plan: BuildPlan) -> bool:
         manifest = read_manifest(plan.output)
     except ArtifactError:
         return False
-    return manifest == _describe(plan, plan.checkpoint.digest(), manifest.files)
+    return manifest == _write_down(plan, plan.checkpoint.digest(), manifest.files)
 
 
 def run_build(plan: BuildPlan, report: Report) -> Manifest:
@@ -169,7 +169,7 @@ def run_build(plan: BuildPlan, report: Report) -> Manifest:
         (partial / CHAT_TEMPLATE).write_text(checkpoint.chat_template, encoding="utf-8")
         report("manifest", 0.0)
         files = record_files(partial, [path.name for path in partial.iterdir()])
-        manifest = _describe(plan, digest, files)
+        manifest = _write_down(plan, digest, files)
         write_manifest(partial, manifest)
         shutil.rmtree(plan.output, ignore_errors=True)
         partial.replace(plan.output)
@@ -181,6 +181,35 @@ def run_build(plan: BuildPlan, report: Report) -> Manifest:
         shutil.rmtree(partial, ignore_errors=True)
     report("manifest", 1.0)
     return manifest
+
+
+def describe(
+    checkpoint: Checkpoint,
+    *,
+    digest: str,
+    backend: str,
+    precision: str,
+    budget: PixelBudget,
+    context_length: int,
+    files: Mapping[str, FileRecord],
+) -> Manifest:
+    """Return the manifest of an engine made from `checkpoint` with the tools installed here."""
+    versions = {name: importlib.metadata.version(name) for name in _TOOLS}
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        backend=backend,
+        precision=precision,
+        checkpoint_digest=digest,
+        model_notice=checkpoint.notice,
+        shape=read_shape(checkpoint),
+        context_length=context_length,
+        min_pixels=budget.min_pixels,
+        max_pixels=budget.max_pixels,
+        image_token_id=checkpoint.config["image_token_id"],
+        stop_token_ids=checkpoint.stop_token_ids,
+        tool_versions={"python": platform.python_version(), **versions},
+        files=dict(files),
+    )
 
 
 def read_shape(checkpoint: Checkpoint) -> ModelShape:
@@ -199,22 +228,15 @@ def read_shape(checkpoint: Checkpoint) -> ModelShape:
     )
 
 
-def _describe(plan: BuildPlan, digest: str, files: Mapping[str, Any]) -> Manifest:
-    versions = {name: importlib.metadata.version(name) for name in _TOOLS}
-    return Manifest(
-        format_version=FORMAT_VERSION,
+def _write_down(plan: BuildPlan, digest: str, files: Mapping[str, FileRecord]) -> Manifest:
+    return describe(
+        plan.checkpoint,
+        digest=digest,
         backend=plan.backend,
         precision=plan.precision,
-        checkpoint_digest=digest,
-        model_notice=plan.checkpoint.notice,
-        shape=read_shape(plan.checkpoint),
+        budget=plan.budget,
         context_length=plan.context_length,
-        min_pixels=plan.budget.min_pixels,
-        max_pixels=plan.budget.max_pixels,
-        image_token_id=plan.checkpoint.config["image_token_id"],
-        stop_token_ids=plan.checkpoint.stop_token_ids,
-        tool_versions={"python": platform.python_version(), **versions},
-        files=dict(files),
+        files=files,
     )
 
 

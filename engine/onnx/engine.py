@@ -12,10 +12,10 @@ from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.embeddings import EmbeddingTable
 from cxr_reason.engine.onnx.decoder import OnnxDecoder
 from cxr_reason.engine.onnx.scheduler import Scheduler
-from cxr_reason.engine.onnx.sequence import Sequence
 from cxr_reason.engine.onnx.vision import OnnxVision
 from cxr_reason.engine.positions import place_tokens
 from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import BadRequestError, EngineError
 
 

@@ -14,11 +14,11 @@ from collections import deque
 
 import numpy as np
 
-from cxr_reason.engine.base import Array, FinishReason
+from cxr_reason.engine.base import Array
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.embeddings import EmbeddingTable
 from cxr_reason.engine.onnx.decoder import OnnxDecoder
-from cxr_reason.engine.onnx.sequence import Sequence
+from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import CapacityError, CxrError, GenerationError
 
 logger = logging.getLogger(__name__)
@@ -175,15 +175,8 @@ class Scheduler:
             self._take_token(sequence, logits[0])
 
     def _take_token(self, sequence: Sequence, logits: Array) -> None:
-        token_id = sequence.choose_token(logits)
-        reason = None
-        if token_id in self._stop_token_ids:
-            reason = FinishReason.STOP
-        elif (
-            sequence.num_generated >= sequence.params.max_tokens
-            or sequence.num_cached >= self._context_length
-        ):
-            reason = FinishReason.LENGTH
+        sequence.choose_token(logits)
+        reason = sequence.find_finish_reason(self._stop_token_ids, self._context_length)
         if reason is not None:
             # The slot is free before the caller learns of the end, and asks for the next.
             self._release(sequence)

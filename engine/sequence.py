@@ -1,10 +1,10 @@
-"""One request inside the scheduler, and the handle its caller holds."""
+"""One request inside an engine, and the handle its caller holds."""
 
 from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from cxr_reason.reading import Usage
 class Sequence(Generation):
     """A request from the queue to its last token.
 
-    The scheduler's thread calls `add_token`, `finish` and `fail`; the caller's thread iterates
+    The engine's thread chooses and sends tokens; the caller's thread iterates for the events
     and may call `cancel` at any time.
 
     Attributes:
@@ -88,6 +88,17 @@ class Sequence(Generation):
         self._last_token_s = time.perf_counter()
         self._first_token_s = self._first_token_s or self._last_token_s
         return self.last_token_id
+
+    def find_finish_reason(
+        self, stop_token_ids: Collection[int], context_length: int
+    ) -> FinishReason | None:
+        """Return why the newest token is the last one, or None."""
+        if self.last_token_id in stop_token_ids:
+            return FinishReason.STOP
+        is_full = self.num_cached >= context_length
+        if is_full or self.num_generated >= self.params.max_tokens:
+            return FinishReason.LENGTH
+        return None
 
     def send_token(self, finish_reason: FinishReason | None = None) -> None:
         """Send the newest token's text to the caller; the last event brings all that is left."""

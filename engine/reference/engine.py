@@ -1,0 +1,169 @@
+"""Runs a checkpoint with transformers, one request at a time.
+
+Vision tower, embeddings, positions, attention and cache are transformers' own: only the prompt's
+text, the choice of tokens and the stream of text are shared with the other backends.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers.cache_utils import DynamicCache
+
+from cxr_reason.checkpoint import Checkpoint
+from cxr_reason.engine.base import (
+    Array,
+    Engine,
+    Generation,
+    GenerationRequest,
+    VisualInput,
+)
+from cxr_reason.engine.build import DEFAULT_CONTEXT_LENGTH, describe
+from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.engine.sequence import Sequence
+from cxr_reason.errors import BadRequestError, GenerationError
+from cxr_reason.kernels.preprocess.geometry import PixelBudget
+
+logger = logging.getLogger(__name__)
+
+
+class ReferenceEngine(Engine):
+    """See `Engine`.
+
+    Args:
+        checkpoint: What to run.
+        device: Torch device.
+        dtype: Of the weights and activations; fp32 for an oracle.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.manifest = describe(
+            checkpoint,
+            digest=checkpoint.digest(),
+            backend="reference",
+            precision=str(dtype).removeprefix("torch."),
+            budget=PixelBudget(),
+            context_length=min(
+                DEFAULT_CONTEXT_LENGTH, int(checkpoint.text["max_position_embeddings"])
+            ),
+            files={},
+        )
+        self._device = torch.device(device)
+        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            checkpoint.folder, dtype=dtype
+        ).to(self._device)
+        self._model.eval()
+        self._prompts = PromptEncoder(
+            checkpoint.folder, image_token_id=self.manifest.image_token_id
+        )
+        self._mean = torch.tensor(checkpoint.preprocessor["image_mean"])
+        self._std = torch.tensor(checkpoint.preprocessor["image_std"])
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="reference")
+
+    def expand_patches(self, patches: Array) -> Tensor:
+        """Return gray patches as the `pixel_values` of transformers, float32 `[N, 1176]`."""
+        gray = torch.from_numpy(patches)[:, None, None, :]  # [N, 1, 1, 196]
+        colour = (gray - self._mean[:, None, None]) / self._std[:, None, None]
+        return colour.repeat(1, 1, 2, 1).flatten(1)
+
+    @torch.inference_mode()
+    def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
+        """See `Engine`."""
+        values = self.expand_patches(patches).to(self._device, self._model.dtype)
+        output = self._model.model.get_image_features(values, self._thw(grid))
+        (tokens,) = output.pooler_output
+        return VisualInput(tokens.float().cpu().numpy(), grid)
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        """See `Engine`. The queue has no limit: this backend serves tests and one user."""
+        visual = request.visual
+        count = 0 if visual is None else len(visual.tokens)
+        ids = self._prompts.encode(request.messages, num_visual_tokens=count)
+        if len(ids) >= self.manifest.context_length:
+            raise BadRequestError(
+                f"prompt: {len(ids)} tokens; this engine has room for "
+                f"{self.manifest.context_length} with the answer"
+            )
+        embeddings, positions = self._embed(torch.from_numpy(ids)[None], visual)
+        sequence = Sequence(
+            embeddings=embeddings.float().cpu().numpy(),
+            positions=positions.cpu().numpy(),
+            num_visual_tokens=count,
+            params=request.sampling,
+            tokenizer=self._prompts.tokenizer,
+            on_cancel=lambda: None,
+        )
+        self._worker.submit(self._run, sequence)
+        return sequence
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._worker.shutdown(cancel_futures=True)
+
+    @torch.inference_mode()
+    def _embed(self, ids: Tensor, visual: VisualInput | None) -> tuple[Tensor, Tensor]:
+        """Return embeddings `[T, hidden]` and positions `[3, T]` of a prompt."""
+        ids = ids.to(self._device)
+        embeddings = self._model.get_input_embeddings()(ids)
+        is_image = ids == self.manifest.image_token_id
+        if visual is None:
+            return embeddings[0], torch.arange(ids.shape[1]).repeat(3, 1)
+        embeddings[is_image] = torch.from_numpy(visual.tokens).to(embeddings)
+        positions, _ = self._model.model.get_rope_index(
+            ids, is_image.int(), image_grid_thw=self._thw(visual.grid)
+        )
+        return embeddings[0], positions[:, 0]
+
+    def _run(self, sequence: Sequence) -> None:
+        try:
+            self._generate(sequence)
+        except Exception as error:
+            logger.error("reference: a step failed (%s)", type(error).__name__, exc_info=error)
+            sequence.fail(GenerationError("engine: a step failed; send the request again"))
+
+    @torch.inference_mode()
+    def _generate(self, sequence: Sequence) -> None:
+        cache = DynamicCache(config=self._model.config.text_config)
+        embeddings = torch.from_numpy(sequence.embeddings)[None]
+        positions = torch.from_numpy(sequence.positions)[:, None]
+        sequence.start()
+        while not sequence.is_cancelled:
+            logits = self._step(embeddings, positions, cache)
+            sequence.num_cached += embeddings.shape[1]
+            token_id = sequence.choose_token(logits)
+            reason = sequence.find_finish_reason(
+                self.manifest.stop_token_ids, self.manifest.context_length
+            )
+            sequence.send_token(reason)
+            if reason is not None:
+                return
+            embeddings = self._model.get_input_embeddings()(
+                torch.tensor([[token_id]], device=self._device)
+            )
+            positions = torch.full((3, 1, 1), sequence.last_position)
+        sequence.finish_cancelled()
+
+    def _step(self, embeddings: Tensor, positions: Tensor, cache: DynamicCache) -> Array:
+        output = self._model(
+            inputs_embeds=embeddings.to(self._device, self._model.dtype),
+            position_ids=positions.to(self._device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Array = output.logits[0, -1].float().cpu().numpy()
+        return np.ascontiguousarray(logits)
+
+    def _thw(self, grid: tuple[int, int]) -> Tensor:
+        return torch.tensor([[1, *grid]], device=self._device)
