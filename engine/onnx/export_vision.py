@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterator
@@ -68,6 +69,9 @@ def export_vision(checkpoint: Checkpoint, folder: Path) -> None:
         )
     assert program is not None, "the dynamo exporter returns a program"
     program.save(folder / VISION_MODEL, external_data=True)
+    # The exporter leaves cycles that hold the weights, and the decoder's build needs the memory.
+    del program, tower
+    gc.collect()
 
 
 def _example_inputs(plan: VisionPlan) -> tuple[Tensor, ...]:
