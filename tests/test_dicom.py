@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
+from cxr_reason.dicom import _READ
 from cxr_reason.errors import (
     InputError,
     TooLargeError,
@@ -647,6 +648,28 @@ def test_damage_raises_input_errors_without_patient_data(
             assert "Canary" not in str(error) and "Canary" not in repr(error.__cause__)
     assert refused >= 59  # every truncation; pixel values that changed are valid ones
     assert "Canary" not in caplog.text
+
+
+@pytest.mark.parametrize("representation", [b"C\x06", b"O\0", b"ZZ", b"SQ", b"UN", b"FD"])
+def test_damaged_value_representations_raise_input_errors(
+    make: Make, representation: bytes
+) -> None:
+    region = code_item("T-D3000", "SRT", "Chest")
+    for size in ("", "VALUE"):  # pydicom reads empty values another way
+        data = make(
+            VOILUTFunction="LINEAR", PresentationIntentType=size, AnatomicRegionSequence=region
+        )
+        for keyword in _READ:
+            tag = pydicom.tag.Tag(keyword)
+            encoded = tag.group.to_bytes(2, "little") + tag.elem.to_bytes(2, "little")
+            offset = data.find(encoded, 132)
+            if offset < 0:
+                continue
+            broken = data[: offset + 4] + representation + data[offset + 6 :]
+            try:
+                decode_radiograph(broken)
+            except InputError as error:
+                assert "Canary" not in str(error)
 
 
 def test_refusals_name_no_patient_data(

@@ -186,10 +186,15 @@ class _Header:
         self._dataset = dataset
         self.byte_order = byte_order
 
-    def raw(self, keyword: str) -> bytes:
+    def _value(self, keyword: str) -> object:
         tag = Tag(keyword)
         # `get_item` leaves the value as bytes: pydicom's own conversion warns and logs values.
-        value = self._dataset.get_item(tag).value if tag in self._dataset else b""
+        # `keep_deferred`: without it an empty value counts as not yet read, and is converted.
+        is_here = tag in self._dataset
+        return self._dataset.get_item(tag, keep_deferred=True).value if is_here else None
+
+    def raw(self, keyword: str) -> bytes:
+        value = self._value(keyword)
         return value if isinstance(value, bytes) else b""
 
     def text(self, keyword: str) -> str:
@@ -208,10 +213,10 @@ class _Header:
         return numbers
 
     def words(self, keyword: str) -> list[int]:
-        tag = Tag(keyword)
-        if tag in self._dataset and isinstance(self._dataset.get_item(tag).value, int):
+        value = self._value(keyword)
+        if isinstance(value, int):
             # pydicom converts Pixel Representation on its own when it parses a sequence.
-            return [int(self._dataset.get_item(tag).value)]
+            return [value]
         raw = self.raw(keyword)
         return list(struct.unpack_from(f"{self.byte_order}{len(raw) // 2}H", raw))
 
