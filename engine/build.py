@@ -24,7 +24,7 @@ from cxr_reason.engine.artifact import (
 )
 from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER
 from cxr_reason.errors import ArtifactError, BadRequestError, EngineError
-from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE, PixelBudget
+from cxr_reason.kernels.preprocess.geometry import PixelBudget
 
 DEFAULT_CONTEXT_LENGTH = 4096  # a film, its prompt, and the longest trace with a follow-up
 
@@ -104,11 +104,6 @@ def plan_build(
     if precision not in PRECISIONS:
         raise BadRequestError(f"precision: {precision!r}; one of {', '.join(PRECISIONS)}")
     budget = PixelBudget() if max_pixels is None else PixelBudget(max_pixels=max_pixels)
-    smallest = (PATCH_SIZE * MERGE_SIZE) ** 2
-    if budget.max_pixels < max(budget.min_pixels, smallest):
-        raise BadRequestError(
-            f"max pixels: {budget.max_pixels}; must be at least {budget.min_pixels}"
-        )
     limit = int(checkpoint.text["max_position_embeddings"])
     length = min(DEFAULT_CONTEXT_LENGTH, limit) if context_length is None else context_length
     if not 1 <= length <= limit:

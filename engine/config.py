@@ -53,10 +53,11 @@ class EngineConfig:
         """
         try:
             values = json.loads(text)
-            unknown = set(values) - {field.name for field in fields(cls)}
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise BadRequestError("engine config: not a JSON object") from error
-        if unknown:
+        if not isinstance(values, dict):
+            raise BadRequestError("engine config: not a JSON object")
+        if unknown := set(values) - {field.name for field in fields(cls)}:
             allowed = ", ".join(field.name for field in fields(cls))
             raise BadRequestError(
                 f"engine config: unknown key {sorted(unknown)[0]!r}; allowed: {allowed}"

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from cxr_reason.checkpoint import Checkpoint
+from cxr_reason.engine.base import Array, Engine
+from cxr_reason.engine.build import plan_build, run_build
+from cxr_reason.engine.onnx.engine import OnnxEngine
+from cxr_reason.engine.registry import load_engine
+from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
+from cxr_reason.radiograph import decode_radiograph
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -45,3 +54,66 @@ def rg1_path() -> Path:
     path = get_testdata_file("RG1_UNCR.dcm", download=False)
     assert isinstance(path, str), "pydicom-data is in the extra `dev`"
     return Path(path)
+
+
+@pytest.fixture(scope="session")
+def nano(repository: Path) -> Checkpoint:
+    return Checkpoint(repository / "checkpoints" / "nano")
+
+
+@pytest.fixture(scope="session")
+def engine_dirs(nano: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The nano checkpoint, compiled once for each precision."""
+    folder = tmp_path_factory.mktemp("engines")
+    for precision in ("fp32", "int4"):
+        plan = plan_build(nano, backend="onnx", precision=precision, output=folder / precision)
+        run_build(plan, lambda step, part: None)
+    return {precision: folder / precision for precision in ("fp32", "int4")}
+
+
+@pytest.fixture(scope="session")
+def engine_dir(engine_dirs: dict[str, Path]) -> Path:
+    """The nano checkpoint in fp32."""
+    return engine_dirs["fp32"]
+
+
+@pytest.fixture(scope="session")
+def engine(engine_dir: Path) -> Iterator[OnnxEngine]:
+    """A running engine for tests that leave nothing behind in it."""
+    engine = load_engine(engine_dir)
+    assert isinstance(engine, OnnxEngine)
+    with engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def reference(nano: Checkpoint) -> Iterator[Engine]:
+    """Transformers in fp32."""
+    from cxr_reason.engine.reference.engine import ReferenceEngine
+
+    with ReferenceEngine(nano) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def film_paths(rg1_path: Path, data_dir: Path) -> list[Path]:
+    """Three real chest films: a 15-bit DICOM and two 8-bit rasters of NIH ChestX-ray14."""
+    nih = data_dir / "nih_cxr14"
+    return [rg1_path, sorted(nih.glob("png1024/*.png"))[0], sorted(nih.glob("jpg320/*.jpg"))[1]]
+
+
+def read_film(path: Path) -> tuple[Array, tuple[int, int]]:
+    """Return patches and grid of a film."""
+    film = decode_radiograph(path.read_bytes())
+    grid = fit_grid(film.info.height_px, film.info.width_px, PixelBudget())
+    return preprocess(film.pixels, film.display_table, grid), (grid.height, grid.width)
+
+
+@pytest.fixture(scope="session")
+def films(film_paths: list[Path]) -> list[tuple[Array, tuple[int, int]]]:
+    return [read_film(path) for path in film_paths]
+
+
+@pytest.fixture(scope="session")
+def rg1(rg1_path: Path) -> tuple[Array, tuple[int, int]]:
+    return read_film(rg1_path)
