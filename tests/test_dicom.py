@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
-from cxr_reason.dicom import _READ
+from cxr_reason.dicom_header import READ
 from cxr_reason.errors import (
     InputError,
     TooLargeError,
@@ -659,7 +659,7 @@ def test_damaged_value_representations_raise_input_errors(
         data = make(
             VOILUTFunction="LINEAR", PresentationIntentType=size, AnatomicRegionSequence=region
         )
-        for keyword in _READ:
+        for keyword in READ:
             tag = pydicom.tag.Tag(keyword)
             encoded = tag.group.to_bytes(2, "little") + tag.elem.to_bytes(2, "little")
             offset = data.find(encoded, 132)

@@ -1,32 +1,18 @@
 """DICOM bytes to stored pixels, display table and film record.
 
-Nothing that identifies a patient is read: only the elements in `_READ` are kept from the file, as
-raw bytes, and error texts name nothing but short codes. The header is judged before any pixel is
-decoded, and the size that a compressed frame claims is compared with it before its decoder runs.
-
-Compressed frames go straight to imagecodecs and not through `pydicom.pixels`: that path logs
-decoder texts, tries whatever decoder is installed, and refuses 12-bit JPEG. Of the three lossless
-JPEG decoders in imagecodecs only libjpeg-turbo's survives damaged data; the other two read past
-their buffers.
+The header is judged before any pixel is decoded, and error texts name nothing but short codes.
 """
 
 from __future__ import annotations
 
 import re
-import struct
-import warnings
-import zlib
-from collections.abc import Callable
-from io import BytesIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.encaps import generate_fragments, parse_basic_offsets
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag, Tag
 
+from cxr_reason.dicom_header import IMAGE_ATTRIBUTES, Header, read_header
+from cxr_reason.dicom_pixels import Layout, decode_pixels, number_values
 from cxr_reason.display_table import (
     GrayscaleSteps,
     Lut,
@@ -36,53 +22,6 @@ from cxr_reason.display_table import (
 )
 from cxr_reason.errors import TooLargeError, UnreadableImageError, UnsupportedObjectError
 from cxr_reason.film import FilmInfo, SpacingKind
-
-_PREAMBLE_BYTES = 128
-_END_MARKER_BYTES = 16  # the marker and some padding
-_META_START = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), where a file has no preamble
-
-_SEQUENCES = (
-    "AnatomicRegionSequence",
-    "ViewCodeSequence",
-    "ModalityLUTSequence",
-    "VOILUTSequence",
-)
-_IMAGE_ATTRIBUTES = (
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-)
-_READ = (
-    *_SEQUENCES,
-    *_IMAGE_ATTRIBUTES,
-    "BodyPartExamined",
-    "ImageLaterality",
-    "ImagerPixelSpacing",
-    "Laterality",
-    "Modality",
-    "NumberOfFrames",
-    "PatientOrientation",
-    "PhotometricInterpretation",
-    "PixelData",
-    "PixelPaddingRangeLimit",
-    "PixelPaddingValue",
-    "PixelSpacing",
-    "PixelSpacingCalibrationType",
-    "PresentationIntentType",
-    "PresentationLUTShape",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "SOPClassUID",
-    "StudyDescription",
-    "ViewPosition",
-    "VOILUTFunction",
-    "WindowCenter",
-    "WindowWidth",
-)
 
 _SECONDARY_CAPTURE = frozenset(
     f"1.2.840.10008.5.1.4.1.1.7{kind}" for kind in ("", ".2", ".3")
@@ -107,8 +46,6 @@ _VIEW_CODES = {  # PS3.16 CID 4010
     "R-10214": "PA",
 }
 
-Decoder = Callable[[bytes, "_Layout"], NDArray[Any]]
-
 
 class DicomFilm(NamedTuple):
     """What a DICOM file holds for us: see `cxr_reason.radiograph.Radiograph`."""
@@ -116,22 +53,6 @@ class DicomFilm(NamedTuple):
     pixels: NDArray[np.uint16]
     display_table: NDArray[np.float32]
     info: FilmInfo
-
-
-class _Layout(NamedTuple):
-    rows: int
-    columns: int
-    bits_allocated: int
-    bits_stored: int
-    signed: bool
-    photometric: str
-    byte_order: str
-
-
-def is_dicom(data: bytes) -> bool:
-    """Tell whether `data` starts as a DICOM file, with or without the 128-byte preamble."""
-    magic = data[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4]
-    return magic == b"DICM" or data.startswith(_META_START)
 
 
 def decode_dicom(
@@ -153,12 +74,12 @@ def decode_dicom(
         UnsupportedObjectError: Not one grayscale frame of a frontal chest radiograph.
         TooLargeError: Over a limit.
     """
-    header, decode = _read_header(data, max_inflated_bytes)
+    header = read_header(data, max_inflated_bytes)
     flags = _check_object(header)
     view, view_flags = _check_view(header)
     layout = _read_layout(header, max_pixels)
     steps = _read_grayscale_steps(header, layout)
-    pixels = _decode_pixels(header, layout, decode)
+    pixels = decode_pixels(header.raw("PixelData"), header.transfer_syntax, layout)
     table = build_display_table(pixels, steps)
     if steps.window_is_missing:
         view_flags += ("window_estimated",)
@@ -179,110 +100,12 @@ def decode_dicom(
     return DicomFilm(pixels, table, info)
 
 
-class _Header:
-    """Elements by keyword, read leniently: an absent, empty or malformed value is empty."""
-
-    def __init__(self, dataset: Dataset, byte_order: str) -> None:
-        self._dataset = dataset
-        self.byte_order = byte_order
-
-    def _value(self, keyword: str) -> object:
-        tag = Tag(keyword)
-        # `get_item` leaves the value as bytes: pydicom's own conversion warns and logs values.
-        # `keep_deferred`: without it an empty value counts as not yet read, and is converted.
-        is_here = tag in self._dataset
-        return self._dataset.get_item(tag, keep_deferred=True).value if is_here else None
-
-    def raw(self, keyword: str) -> bytes:
-        value = self._value(keyword)
-        return value if isinstance(value, bytes) else b""
-
-    def text(self, keyword: str) -> str:
-        return self.raw(keyword).decode("ascii", "replace").split("\\")[0].strip(" \0").upper()
-
-    def numbers(self, keyword: str) -> list[float]:
-        numbers = []
-        for part in self.raw(keyword).decode("ascii", "replace").strip(" \0").split("\\"):
-            try:
-                number = float(part)
-            except ValueError:
-                return []
-            if not np.isfinite(number):
-                return []
-            numbers.append(number)
-        return numbers
-
-    def words(self, keyword: str) -> list[int]:
-        value = self._value(keyword)
-        if isinstance(value, int):
-            # pydicom converts Pixel Representation on its own when it parses a sequence.
-            return [value]
-        raw = self.raw(keyword)
-        return list(struct.unpack_from(f"{self.byte_order}{len(raw) // 2}H", raw))
-
-    def items(self, keyword: str) -> list[_Header]:
-        tag = Tag(keyword)
-        if tag not in self._dataset or self._dataset[tag].VR != "SQ":
-            return []
-        return [_Header(item, self.byte_order) for item in self._dataset[tag].value]
-
-
-def _read_header(data: bytes, max_inflated_bytes: int) -> tuple[_Header, Decoder]:
-    source = BytesIO(data)
-    source.seek(0 if data.startswith(_META_START) else _PREAMBLE_BYTES + 4)
-    with warnings.catch_warnings():  # pydicom's texts quote the file
-        warnings.simplefilter("ignore")
-        try:
-            meta = read_dataset(source, False, True, stop_when=_is_past_file_meta)
-            syntax = _Header(meta, "<").text("TransferSyntaxUID")
-            if syntax not in _SYNTAXES:
-                raise UnreadableImageError(
-                    "DICOM: no decoder for this transfer syntax; send the film uncompressed, or as "
-                    "JPEG, JPEG-LS, JPEG 2000 or RLE"
-                )
-            if syntax == _DEFLATED:
-                source = BytesIO(_inflate(data[source.tell() :], max_inflated_bytes))
-            byte_order = ">" if syntax == _BIG_ENDIAN else "<"
-            dataset = read_dataset(
-                source,
-                is_implicit_VR=syntax == _IMPLICIT,
-                is_little_endian=byte_order == "<",
-                specific_tags=[Tag(keyword) for keyword in _READ],
-            )
-            for keyword in _SEQUENCES:
-                dataset.get(Tag(keyword))  # parses a sequence, which may be damaged too
-            if not dataset:  # what pydicom returns when the file ends inside an element
-                raise EOFError
-        except (UnreadableImageError, TooLargeError):
-            raise
-        except Exception as error:
-            raise UnreadableImageError("DICOM: header damaged or truncated") from error
-    return _Header(dataset, byte_order), _SYNTAXES[syntax]
-
-
-def _is_past_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
-    return tag.group != 2
-
-
-def _inflate(deflated: bytes, max_bytes: int) -> bytes:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(deflated, max_bytes)
-    if inflater.unconsumed_tail:
-        raise TooLargeError(
-            f"DICOM: the deflated data set is over {max_bytes} bytes once inflated; "
-            "send a smaller film or raise max_encoded_bytes"
-        )
-    if not inflater.eof:
-        raise UnreadableImageError("DICOM: deflated data set truncated")
-    return inflated
-
-
 def _code(text: str) -> str:
     """Return `text` if it has the shape of a code, which may be shown, and "" if not."""
     return text if re.fullmatch(r"[A-Z0-9 ]{1,16}", text) else ""
 
 
-def _check_object(header: _Header) -> tuple[str, ...]:
+def _check_object(header: Header) -> tuple[str, ...]:
     modality = header.text("Modality")
     body_part = header.text("BodyPartExamined")
     regions = header.items("AnatomicRegionSequence")
@@ -312,11 +135,11 @@ def _names_chest(text: str) -> bool:
     return any(word in text for word in _CHEST_WORDS)
 
 
-def _is_chest_region(region: _Header) -> bool:
+def _is_chest_region(region: Header) -> bool:
     return region.text("CodeValue") in _CHEST_CODES or _names_chest(region.text("CodeMeaning"))
 
 
-def _check_view(header: _Header) -> tuple[str | None, tuple[str, ...]]:
+def _check_view(header: Header) -> tuple[str | None, tuple[str, ...]]:
     """Return "PA", "AP" or None, and the flags that go with it."""
     stated = header.text("ViewPosition").replace("_", " ")
     codes = header.items("ViewCodeSequence")
@@ -334,10 +157,10 @@ def _check_view(header: _Header) -> tuple[str | None, tuple[str, ...]]:
     return (views[0], ()) if views else (None, ("view_unknown",))
 
 
-def _read_layout(header: _Header, max_pixels: float) -> _Layout:
+def _read_layout(header: Header, max_pixels: float) -> Layout:
     try:
         rows, columns, samples, allocated, stored, high_bit, representation = (
-            header.words(keyword)[0] for keyword in _IMAGE_ATTRIBUTES
+            header.words(keyword)[0] for keyword in IMAGE_ATTRIBUTES
         )
     except IndexError as error:
         raise UnreadableImageError(
@@ -368,12 +191,12 @@ def _read_layout(header: _Header, max_pixels: float) -> _Layout:
         )
     if rows * columns == 0:
         raise UnreadableImageError("DICOM: no rows or no columns")
-    return _Layout(
+    return Layout(
         rows, columns, allocated, stored, bool(representation), photometric, header.byte_order
     )
 
 
-def _read_grayscale_steps(header: _Header, layout: _Layout) -> GrayscaleSteps:
+def _read_grayscale_steps(header: Header, layout: Layout) -> GrayscaleSteps:
     slopes, intercepts = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
     slope, intercept = (slopes or [1.0])[0], (intercepts or [0.0])[0]
     if slope == 0:
@@ -398,7 +221,7 @@ def _read_grayscale_steps(header: _Header, layout: _Layout) -> GrayscaleSteps:
     )
 
 
-def _read_lut(header: _Header, keyword: str, signed: bool) -> Lut | None:
+def _read_lut(header: Header, keyword: str, signed: bool) -> Lut | None:
     """Read the first look-up table of a sequence (PS3.3 C.11.1.1.1), None where there is none."""
     items = header.items(keyword)
     if not items:
@@ -415,15 +238,15 @@ def _read_lut(header: _Header, keyword: str, signed: bool) -> Lut | None:
     return Lut(first, descriptor[2], values)
 
 
-def _read_padding(header: _Header, layout: _Layout) -> tuple[int, int] | None:
+def _read_padding(header: Header, layout: Layout) -> tuple[int, int] | None:
     ends = header.words("PixelPaddingValue")[:1] + header.words("PixelPaddingRangeLimit")[:1]
     if not ends:
         return None
-    indices = _stored_index(np.array(ends, dtype=np.uint16), layout)
+    indices = number_values(np.array(ends, dtype=np.uint16), layout)
     return int(indices.min()), int(indices.max())
 
 
-def _read_spacing(header: _Header) -> tuple[tuple[float, float] | None, SpacingKind]:
+def _read_spacing(header: Header) -> tuple[tuple[float, float] | None, SpacingKind]:
     """Spacing in mm and what it means: PS3.3 10.7.1.3.
 
     Pixel Spacing alone, without a calibration type, does not say in which plane it was measured.
@@ -438,155 +261,6 @@ def _read_spacing(header: _Header) -> tuple[tuple[float, float] | None, SpacingK
     return None, "unknown"
 
 
-def _read_laterality(header: _Header) -> str | None:
+def _read_laterality(header: Header) -> str | None:
     stated = header.text("ImageLaterality") or header.text("Laterality")
     return stated if stated in ("L", "R", "B") else None
-
-
-def _decode_pixels(header: _Header, layout: _Layout, decode: Decoder) -> NDArray[np.uint16]:
-    raw = header.raw("PixelData")
-    if not raw:
-        raise UnreadableImageError("DICOM: no pixel data; the file is truncated or not an image")
-    try:
-        decoded = decode(raw, layout)
-    except (UnreadableImageError, MemoryError):
-        raise
-    except Exception as error:
-        raise UnreadableImageError("DICOM: pixel data damaged or truncated") from error
-    if decoded.shape != (layout.rows, layout.columns) or decoded.dtype.itemsize > 2:
-        raise UnreadableImageError("DICOM: pixel data and header disagree about the size")
-    return _stored_index(decoded, layout)
-
-
-def _stored_index(values: NDArray[Any], layout: _Layout) -> NDArray[np.uint16]:
-    """Number stored values from 0, whatever the signedness of file and decoder."""
-    # Bits above the stored ones may hold overlays or anything else (PS3.5 8.1.1), and a decoder may
-    # return either signedness: the low bits are right in all cases.
-    index = values.astype(np.uint16) & np.uint16((1 << layout.bits_stored) - 1)
-    return index ^ np.uint16(1 << (layout.bits_stored - 1)) if layout.signed else index
-
-
-def _decode_native(raw: bytes, layout: _Layout) -> NDArray[Any]:
-    size_bytes = layout.rows * layout.columns * layout.bits_allocated // 8
-    if len(raw) < size_bytes:
-        raise UnreadableImageError(
-            f"DICOM: pixel data truncated ({len(raw)} of {size_bytes} bytes)"
-        )
-    if layout.bits_allocated == 8 and layout.byte_order == ">":
-        raise UnreadableImageError("DICOM: 8-bit big endian pixel data; send it little endian")
-    kind = f"{layout.byte_order}u{layout.bits_allocated // 8}"
-    pixels = np.frombuffer(raw, kind, count=layout.rows * layout.columns)
-    return pixels.reshape(layout.rows, layout.columns)
-
-
-def _decode_rle(raw: bytes, layout: _Layout) -> NDArray[Any]:
-    from imagecodecs import dicomrle_decode
-
-    itemsize = layout.bits_allocated // 8
-    # A fixed output bounds what a small file can grow to.
-    out = bytearray(layout.rows * layout.columns * itemsize)
-    decoded = dicomrle_decode(_join_fragments(raw), f"<u{itemsize}", out=out)
-    if len(decoded) != len(out):
-        raise UnreadableImageError("DICOM: RLE pixel data truncated")
-    return np.frombuffer(out, f"<u{itemsize}").reshape(layout.rows, layout.columns)
-
-
-def _decode_jpeg(raw: bytes, layout: _Layout) -> NDArray[Any]:
-    from imagecodecs import jpeg8_decode
-
-    frame = _check_frame(_join_fragments(raw), jpeg_frame_size, layout)
-    return np.asarray(jpeg8_decode(frame))
-
-
-def _decode_jpeg_ls(raw: bytes, layout: _Layout) -> NDArray[Any]:
-    from imagecodecs import jpegls_decode
-
-    frame = _check_frame(_join_fragments(raw), jpeg_frame_size, layout)
-    return np.asarray(jpegls_decode(frame))
-
-
-def _decode_jpeg_2000(raw: bytes, layout: _Layout) -> NDArray[Any]:
-    from imagecodecs import jpeg2k_decode
-
-    frame = _check_frame(_join_fragments(raw), _jpeg_2000_frame_size, layout)
-    return np.asarray(jpeg2k_decode(frame, numthreads=1))
-
-
-def _lossy(decode: Decoder) -> Decoder:
-    # A lossy frame may ring past the stored range: masking would turn its brightest pixels black.
-    def decode_saturated(raw: bytes, layout: _Layout) -> NDArray[Any]:
-        decoded = decode(raw, layout)
-        if layout.signed or decoded.dtype.kind != "u":
-            return decoded
-        return np.minimum(decoded, np.uint16((1 << layout.bits_stored) - 1))
-
-    return decode_saturated
-
-
-def _join_fragments(raw: bytes) -> bytes:
-    """Return the one frame of encapsulated pixel data (PS3.5 A.4)."""
-    buffer = BytesIO(raw)
-    parse_basic_offsets(buffer)
-    return b"".join(generate_fragments(buffer))
-
-
-def _check_frame(
-    frame: bytes, frame_size: Callable[[bytes], tuple[int, int, int]], layout: _Layout
-) -> bytes:
-    if frame_size(frame) != (layout.rows, layout.columns, 1):
-        raise UnreadableImageError("DICOM: compressed pixel data and header disagree about size")
-    # libjpeg invents what is missing, so the end marker (EOI, EOC) has to be there. Writers pad
-    # after it, with zeros or a fill byte.
-    if b"\xff\xd9" not in frame.rstrip(b"\0")[-_END_MARKER_BYTES:]:
-        raise UnreadableImageError("DICOM: compressed pixel data truncated")
-    return frame
-
-
-def jpeg_frame_size(data: bytes) -> tuple[int, int, int]:
-    """Read rows, columns and components from a JPEG or JPEG-LS header (ITU-T T.81 B.2.2).
-
-    Raises:
-        UnreadableImageError: No frame header where one has to be.
-    """
-    position = 2
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        is_frame = (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7
-        if is_frame:
-            rows, columns, components = struct.unpack_from(">HHB", data, position + 5)
-            return rows, columns, components
-        # 0xFF may be repeated before a marker.
-        length = struct.unpack_from(">H", data, position + 2)[0] + 1 if marker != 0xFF else 0
-        position += 1 + length
-    raise UnreadableImageError("JPEG: header damaged or truncated")
-
-
-def _jpeg_2000_frame_size(data: bytes) -> tuple[int, int, int]:
-    # ITU-T T.800 A.5.1: SOC, then SIZ with the reference grid and the image's offset in it.
-    if not data.startswith(b"\xff\x4f\xff\x51"):
-        raise UnreadableImageError("DICOM: pixel data is not a JPEG 2000 codestream")
-    x_end, y_end, x_start, y_start = struct.unpack_from(">4I", data, 8)
-    return y_end - y_start, x_end - x_start, struct.unpack_from(">H", data, 40)[0]
-
-
-_IMPLICIT = "1.2.840.10008.1.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_BIG_ENDIAN = "1.2.840.10008.1.2.2"
-_SYNTAXES: dict[str, Decoder] = {
-    _IMPLICIT: _decode_native,
-    "1.2.840.10008.1.2.1": _decode_native,
-    _DEFLATED: _decode_native,
-    _BIG_ENDIAN: _decode_native,
-    "1.2.840.10008.1.2.4.50": _lossy(_decode_jpeg),  # baseline
-    "1.2.840.10008.1.2.4.51": _lossy(_decode_jpeg),  # extended, 8 or 12 bits
-    "1.2.840.10008.1.2.4.57": _decode_jpeg,  # lossless
-    "1.2.840.10008.1.2.4.70": _decode_jpeg,  # lossless, selection value 1
-    "1.2.840.10008.1.2.4.80": _decode_jpeg_ls,
-    "1.2.840.10008.1.2.4.81": _lossy(_decode_jpeg_ls),  # near-lossless
-    "1.2.840.10008.1.2.4.90": _decode_jpeg_2000,  # lossless
-    "1.2.840.10008.1.2.4.91": _lossy(_decode_jpeg_2000),
-    "1.2.840.10008.1.2.4.201": _decode_jpeg_2000,  # high throughput, lossless
-    "1.2.840.10008.1.2.4.202": _decode_jpeg_2000,  # high throughput, lossless, RPCL
-    "1.2.840.10008.1.2.4.203": _lossy(_decode_jpeg_2000),  # high throughput
-    "1.2.840.10008.1.2.5": _decode_rle,
-}

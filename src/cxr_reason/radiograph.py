@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from cxr_reason.dicom import decode_dicom, is_dicom, jpeg_frame_size
+from cxr_reason.dicom import decode_dicom
+from cxr_reason.dicom_header import is_dicom
+from cxr_reason.dicom_pixels import jpeg_frame_size
 from cxr_reason.display_table import identity_table
 from cxr_reason.errors import (
     BadRequestError,
