@@ -43,7 +43,7 @@ def split_answer(answer: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         The known labels in the order of `LABELS`, each once, and the unknown names as written, in
         their order, each once.
     """
-    names = [name.strip().rstrip(".") for name in answer.replace("\n", ",").split(",")]
+    names = [name.strip().rstrip(". ") for name in answer.replace("\n", ",").split(",")]
     known = {label for name in names if (label := find_label(name))}
     unknown = [name for name in names if name and find_label(name) is None]
     return tuple(label for label in LABELS if label in known), tuple(dict.fromkeys(unknown))

@@ -66,7 +66,12 @@ class Trace:
 
 # Some write-ups of this model family say <thinking>; both spellings open and close the reasoning.
 _TAG = re.compile(r"<(?P<close>/?)(?P<name>think|answer)(?:ing)?>")
-_LONGEST_TAG = len("</answering>")
+_TAGS = tuple(
+    f"<{close}{name}{ending}>"
+    for close in ("", "/")
+    for name in ("think", "answer")
+    for ending in ("", "ing")
+)
 
 
 def parse_trace(text: str, *, truncated: bool) -> Trace:
@@ -88,7 +93,8 @@ def parse_trace(text: str, *, truncated: bool) -> Trace:
     answer = answers[-1].strip() if answers else ("" if is_tagged else text.strip())
     refused = _is_refusal(answer) or _is_refusal(outside)
     # An answer that the limit cut may end in half a label: none of it counts.
-    is_readable = bool(answers) and not refused and not (truncated and "/answer" not in tags)
+    is_cut = truncated and tags[-1:] == ["answer"]
+    is_readable = "answer" in tags and not refused and not is_cut
     labels, unknown = split_answer(answer) if is_readable else ((), ())
     found = {
         Issue.MISSING_TAG: is_tagged and len({*tags}) < 4,
@@ -115,9 +121,14 @@ def parse_trace(text: str, *, truncated: bool) -> Trace:
 
 def split_sections(text: str) -> Iterator[tuple[Section, str]]:
     """Yield the parts of a whole output with the section each one is in, tags left out."""
-    splitter = SectionSplitter()
-    yield from splitter.feed(text)
-    yield from splitter.flush()
+    section: Section = "other"
+    start = 0
+    for match in _TAG.finditer(text):
+        if part := text[start : match.start()]:
+            yield section, part
+        section, start = _section_after(match), match.end()
+    if part := text[start:]:
+        yield section, part
 
 
 class SectionSplitter:
@@ -134,10 +145,10 @@ class SectionSplitter:
         while match := _TAG.search(self._pending):
             self._emit(parts, self._pending[: match.start()])
             self._pending = self._pending[match.end() :]
-            self._section = "other" if match["close"] else _SECTION_OF[match["name"]]
+            self._section = _section_after(match)
         start = self._pending.rfind("<")
-        keeps_tag_start = start >= 0 and len(self._pending) - start < _LONGEST_TAG
-        ready = self._pending[:start] if keeps_tag_start else self._pending
+        may_become_tag = start >= 0 and any(tag.startswith(self._pending[start:]) for tag in _TAGS)
+        ready = self._pending[:start] if may_become_tag else self._pending
         self._emit(parts, ready)
         self._pending = self._pending[len(ready) :]
         return parts
@@ -155,6 +166,10 @@ class SectionSplitter:
 
 
 _SECTION_OF: dict[str, Section] = {"think": "reasoning", "answer": "answer"}
+
+
+def _section_after(tag: re.Match[str]) -> Section:
+    return "other" if tag["close"] else _SECTION_OF[tag["name"]]
 
 
 def _join(parts: list[tuple[Section, str]], section: Section) -> str:
