@@ -50,24 +50,34 @@ def parse_prompt(prompt: str) -> tuple[Message, ...]:
         )
     if not prompt.strip():
         raise BadRequestError(f"prompt: empty; for example {FIND_ABNORMALITIES!r}")
-    if re.match(r"\s*\[\s*\{", prompt) is None:
-        return (Message("user", prompt),)
+    is_json = re.match(r"\s*\[\s*\{", prompt) is not None
+    messages = _parse_turns(prompt) if is_json else (Message("user", prompt),)
+    # JSON can spell half a surrogate pair; no tokenizer takes it.
+    if any(re.search("[\ud800-\udfff]", message.text) for message in messages):
+        raise BadRequestError("prompt: holds half a surrogate pair; send valid Unicode text")
+    return messages
+
+
+def _parse_turns(prompt: str) -> tuple[Message, ...]:
     try:
         turns = json.loads(prompt)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequestError(
             "prompt: begins like a JSON list of messages but is not valid JSON; "
             "plain text is allowed too"
         ) from error
     if not all(isinstance(turn, dict) for turn in turns):
         raise BadRequestError("prompt: every message must be an object with role and content")
-    messages = tuple(_parse_turn(turn, index) for index, turn in enumerate(turns))
-    if not messages or messages[-1].role != "user":
+    first_user = next((i for i, turn in enumerate(turns) if turn.get("role") == "user"), None)
+    messages = tuple(
+        _parse_turn(turn, index, takes_film=index == first_user) for index, turn in enumerate(turns)
+    )
+    if messages[-1].role != "user":
         raise BadRequestError("prompt: the last message must have the role `user`")
     return messages
 
 
-def _parse_turn(turn: dict[str, Any], index: int) -> Message:
+def _parse_turn(turn: dict[str, Any], index: int, *, takes_film: bool) -> Message:
     role, content = turn.get("role"), turn.get("content")
     if role not in _ROLES:
         raise BadRequestError(f"prompt: message {index}: role must be one of {', '.join(_ROLES)}")
@@ -80,7 +90,14 @@ def _parse_turn(turn: dict[str, Any], index: int) -> Message:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "text" and isinstance(part.get("text"), str):
             texts.append(part["text"])
-        elif kind != "image":
+        elif kind == "image":
+            if not takes_film:
+                raise BadRequestError(
+                    f"prompt: message {index}: only one image, in the first user message, is "
+                    "allowed; a reading is of one film"
+                )
+            takes_film = False
+        else:
             raise BadRequestError(
                 f"prompt: message {index}: a part must be of type text (with text) or image"
             )
