@@ -77,7 +77,7 @@ class FilmInfo:
         """
         try:
             fields = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequestError(
                 "film: not JSON; send the `film` output of `preprocess`"
             ) from error

@@ -107,7 +107,7 @@ class Reading:
         try:
             fields: dict[str, Any] = json.loads(text)
             schema = fields.pop("schema")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadRequestError("reading: not a JSON object with a `schema`") from error
         if schema != SCHEMA:
             raise BadRequestError(f"reading: schema must be {SCHEMA}; update client or server")
