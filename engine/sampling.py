@@ -30,8 +30,9 @@ class Sampler:
         """
         if self._params.temperature == 0.0:
             return int(logits.argmax())
-        scaled = logits.astype(np.float64) / self._params.temperature
-        weights = np.exp(scaled - scaled.max())
+        below_most_likely = logits.astype(np.float64) - float(logits.max())
+        with np.errstate(over="ignore"):  # the least temperatures: -inf, of weight 0
+            weights = np.exp(below_most_likely / self._params.temperature)
         weights /= weights.sum()
         ids = _find_nucleus(weights, self._params.top_p)
         cumulative = weights[ids].cumsum()
@@ -46,10 +47,13 @@ def _find_nucleus(weights: npt.NDArray[np.float64], top_p: float) -> npt.NDArray
     """
     if top_p == 1.0:
         return np.arange(len(weights))
-    count = min(_CANDIDATES, len(weights))
-    ids = np.argpartition(weights, -count)[-count:]
-    if weights[ids].sum() < top_p or count == len(weights):
-        ids = np.arange(len(weights))
+    ids = np.arange(len(weights))
+    if len(weights) > _CANDIDATES:
+        likely = np.argpartition(weights, -_CANDIDATES)[-_CANDIDATES:]
+        # Which of the tokens as likely as the last candidate are among them is chance: none counts.
+        likely = likely[weights[likely] > weights[likely].min()]
+        if weights[likely].sum() >= top_p:
+            ids = likely
     ids = ids[np.lexsort((ids, -weights[ids]))]
     size = int(np.searchsorted(weights[ids].cumsum(), top_p)) + 1
     return ids[:size]
