@@ -121,11 +121,6 @@ def read_manifest(folder: Path) -> Manifest:
             f"engine: no {MANIFEST} in the given folder; build one with `cxr-reason build`"
         )
     manifest = _parse(path)
-    if manifest.format_version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"engine: format version {manifest.format_version}; this release reads "
-            f"{FORMAT_VERSION}: build the engine again"
-        )
     if manifest.backend not in BACKENDS:
         raise ArtifactError(f"engine: backend {manifest.backend!r}; known: {', '.join(BACKENDS)}")
     for name, record in manifest.files.items():
@@ -171,6 +166,12 @@ def hash_file(path: Path) -> str:
 def _parse(path: Path) -> Manifest:
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        # First: the fields of another version may be others.
+        if (version := fields["format_version"]) != FORMAT_VERSION:
+            raise ArtifactError(
+                f"engine: format version {version}; this release reads {FORMAT_VERSION}: "
+                "build the engine again"
+            )
         files = {name: FileRecord(**record) for name, record in fields.pop("files").items()}
         return Manifest(
             shape=ModelShape(**fields.pop("shape")),
@@ -178,7 +179,7 @@ def _parse(path: Path) -> Manifest:
             files={name: record for name, record in files.items() if _is_inside(name, record)},
             **fields,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(
             f"engine: {MANIFEST} is damaged or from another release: build the engine again"
         ) from error
