@@ -28,6 +28,8 @@ _VISION_DEFAULTS: dict[str, Any] = {
     "fullatt_block_indexes": [7, 15, 23, 31],
 }
 _REQUIRED = ("config.json", "tokenizer.json", "preprocessor_config.json")
+# Where releases of transformers keep the template; the first that is there counts.
+_CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _DOWNLOAD = ("*.json", "*.jinja", "*.safetensors")
 
 
@@ -63,7 +65,10 @@ class Checkpoint:
             )
         # transformers 5 nests the decoder's settings, earlier releases do not.
         self.text: Mapping[str, Any] = self.config.get("text_config", self.config)
-        self.vision: Mapping[str, Any] = {**_VISION_DEFAULTS, **self.config["vision_config"]}
+        vision = self.config.get("vision_config")
+        if not isinstance(vision, dict):
+            raise CheckpointError("checkpoint: config.json has no vision_config")
+        self.vision: Mapping[str, Any] = {**_VISION_DEFAULTS, **vision}
         self.preprocessor = _read_json(folder / "preprocessor_config.json")
 
     @property
@@ -80,7 +85,10 @@ class Checkpoint:
         """
         index = self.folder / "model.safetensors.index.json"
         if index.is_file():
-            names = sorted(set(_read_json(index)["weight_map"].values()))
+            weight_map = _read_json(index).get("weight_map")
+            if not isinstance(weight_map, dict):
+                raise CheckpointError(f"checkpoint: {index.name} has no weight_map")
+            names = sorted({str(name) for name in weight_map.values()})
         else:
             names = sorted(path.name for path in self.folder.glob("*.safetensors"))
         missing = [name for name in names if not (self.folder / name).is_file()]
@@ -124,10 +132,10 @@ class Checkpoint:
         Raises:
             CheckpointError: There is none.
         """
-        file = self.folder / "chat_template.jinja"
+        file = self.folder / _CHAT_TEMPLATES[0]
         if file.is_file():
             return file.read_text(encoding="utf-8")
-        for name in ("chat_template.json", "tokenizer_config.json"):
+        for name in _CHAT_TEMPLATES[1:]:
             path = self.folder / name
             template = _read_json(path).get("chat_template") if path.is_file() else None
             if isinstance(template, str):
@@ -139,7 +147,9 @@ class Checkpoint:
         """Tokens that end a turn: of `generation_config.json`, else of the configuration."""
         path = self.folder / "generation_config.json"
         generation = _read_json(path) if path.is_file() else {}
-        ids = generation.get("eos_token_id", self.text.get("eos_token_id"))
+        ids = generation.get("eos_token_id")
+        if ids is None:
+            ids = self.text.get("eos_token_id")
         if ids is None:
             raise CheckpointError("checkpoint: no eos_token_id in its configuration")
         return tuple(ids) if isinstance(ids, list) else (int(ids),)
@@ -147,7 +157,7 @@ class Checkpoint:
     def digest(self) -> str:
         """SHA-256 over names and contents of all files that decide what the model does."""
         digest = hashlib.sha256()
-        names = {*_REQUIRED, "chat_template.jinja", "generation_config.json"}
+        names = {*_REQUIRED, *_CHAT_TEMPLATES, "generation_config.json"}
         files = [self.folder / name for name in sorted(names)] + list(self.weight_files)
         for path in files:
             if path.is_file():
@@ -175,15 +185,15 @@ def open_checkpoint(name: str) -> Checkpoint:
             "checkpoint: not a folder, and not of the form OWNER/NAME of a Hugging Face id"
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Checkpoint(Path(snapshot_download(name, allow_patterns=list(_DOWNLOAD))))
-    except (HfHubHTTPError, OSError, ValueError) as error:
+        download = snapshot_download(name, allow_patterns=list(_DOWNLOAD))
+    except Exception as error:  # the errors of the hub's HTTP client have no common base
         raise CheckpointError(
             f"checkpoint: {name} cannot be downloaded ({type(error).__name__}); check the name, "
             "the network and `hf auth login`, or give a local folder"
         ) from error
+    return Checkpoint(Path(download))
 
 
 def _plain_name(name: str) -> str:
