@@ -1,0 +1,116 @@
+"""The inputs of the model `reason` → a checked request."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cxr_reason.contract import (
+    FILM,
+    GRID,
+    IMAGE,
+    IMAGE_DIGEST,
+    MAX_TOKENS,
+    PROMPT,
+    SEED,
+    TEMPERATURE,
+    TOP_P,
+    VISUAL_TOKENS,
+)
+from cxr_reason.engine.base import SamplingParams, VisualInput
+from cxr_reason.errors import BadRequestError
+from cxr_reason.film import FilmInfo
+from cxr_reason.prompts import Message, parse_prompt
+from cxr_reason.serving.film_cache import EncodedFilm
+from cxr_reason.serving.tensors import Value, as_text
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class ReasonRequest:
+    """One request to `reason`. At most one of the three ways to give a film is set.
+
+    Attributes:
+        messages: The conversation.
+        sampling: How tokens are chosen.
+        encoded: The film as `preprocess` and `vision` made it (the ensemble's door).
+        image: The bytes of the film's file, or a data: URL of it (the direct door).
+        image_digest: SHA-256 of a film's file sent before (the direct door).
+    """
+
+    messages: tuple[Message, ...]
+    sampling: SamplingParams
+    encoded: EncodedFilm | None = None
+    image: bytes | None = None
+    image_digest: str | None = None
+
+    @classmethod
+    def from_inputs(cls, inputs: Mapping[str, Value]) -> ReasonRequest:
+        """Check the inputs of one request.
+
+        Raises:
+            BadRequestError: A value outside its range, or a film given in two ways or in half.
+        """
+        ways = [spec.name for spec in (IMAGE, IMAGE_DIGEST, VISUAL_TOKENS) if spec.name in inputs]
+        if len(ways) > 1:
+            raise BadRequestError(f"film: give one of {', '.join(ways)}, not several")
+        image = inputs.get(IMAGE.name)
+        assert image is None or isinstance(image, bytes)
+        return cls(
+            messages=parse_prompt(as_text(inputs[PROMPT.name], PROMPT.name)),
+            sampling=_read_sampling(inputs),
+            encoded=_read_encoded(inputs),
+            image=image,
+            image_digest=_read_digest(inputs),
+        )
+
+
+def hash_image(image: bytes) -> str:
+    """Return the SHA-256 of a film's file, hexadecimal; of its payload for a data: URL.
+
+    What is not valid base64 is hashed as it stands: `preprocess` will refuse it.
+    """
+    if image[:5].lower() == b"data:":
+        with contextlib.suppress(binascii.Error):
+            image = base64.b64decode(image.partition(b",")[2], validate=True)
+    return hashlib.sha256(image).hexdigest()
+
+
+def _read_sampling(inputs: Mapping[str, Value]) -> SamplingParams:
+    names = [spec.name for spec in (MAX_TOKENS, TEMPERATURE, TOP_P, SEED)]
+    return SamplingParams(**{name: inputs[name] for name in names if name in inputs})  # type: ignore[arg-type]
+
+
+def _read_digest(inputs: Mapping[str, Value]) -> str | None:
+    if IMAGE_DIGEST.name not in inputs:
+        return None
+    digest = as_text(inputs[IMAGE_DIGEST.name], IMAGE_DIGEST.name)
+    if not _DIGEST.fullmatch(digest):
+        raise BadRequestError("image_digest: must be 64 lower-case hexadecimal digits (SHA-256)")
+    return digest
+
+
+def _read_encoded(inputs: Mapping[str, Value]) -> EncodedFilm | None:
+    if VISUAL_TOKENS.name not in inputs:
+        return None
+    if GRID.name not in inputs or FILM.name not in inputs:
+        raise BadRequestError("film: visual_tokens need grid and film of the same film")
+    tokens, grid = inputs[VISUAL_TOKENS.name], inputs[GRID.name]
+    assert isinstance(tokens, np.ndarray)
+    assert isinstance(grid, np.ndarray)
+    height, width = int(grid[0]), int(grid[1])
+    if min(height, width) < 2 or height % 2 or width % 2 or len(tokens) * 4 != height * width:
+        raise BadRequestError(
+            f"film: grid {height} x {width} does not match {len(tokens)} visual tokens; "
+            "both sides are even and four patches make one token"
+        )
+    info = FilmInfo.from_json(as_text(inputs[FILM.name], FILM.name))
+    return EncodedFilm(VisualInput(tokens, (height, width)), info)

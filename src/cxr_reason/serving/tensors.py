@@ -1,0 +1,95 @@
+"""Triton's tensors ↔ Python values, following the specifications in `contract`.
+
+A tensor of shape `[1]` is one `bytes`, `int` or `float`; every other is an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_reason.contract import DataType, ModelSpec, TensorSpec
+from cxr_reason.errors import BadRequestError
+
+Value: TypeAlias = "bytes | int | float | npt.NDArray[Any]"
+
+_NUMPY_TYPES: dict[DataType, type[np.generic]] = {
+    "BYTES": np.object_,
+    "FP32": np.float32,
+    "INT32": np.int32,
+    "UINT64": np.uint64,
+}
+
+
+def read_tensor(array: npt.NDArray[Any], spec: TensorSpec) -> Value:
+    """Return the value of one received tensor, in memory of its own.
+
+    Raises:
+        BadRequestError: The number of elements is not that of the specification.
+    """
+    if spec.shape != (1,):
+        # The backend's array is a view of shared memory that ends with the request.
+        return np.array(array, dtype=_NUMPY_TYPES[spec.dtype])
+    if array.size != 1:
+        raise BadRequestError(f"{spec.name}: {array.size} elements; exactly 1 is allowed")
+    value = array.reshape(-1)[0]
+    if spec.dtype == "BYTES":
+        return bytes(value)
+    if spec.dtype == "FP32":
+        # Through the shortest decimal form: 0.7 stays 0.7, not 0.699999988079071.
+        return float(str(value))
+    return int(value)
+
+
+def make_array(value: Value, spec: TensorSpec) -> npt.NDArray[Any]:
+    """Return `value` as the array that Triton takes for this tensor."""
+    dtype = _NUMPY_TYPES[spec.dtype]
+    if isinstance(value, np.ndarray):
+        return np.ascontiguousarray(value, dtype=dtype)
+    return np.array([value], dtype=dtype)
+
+
+def read_inputs(pb_utils: Any, request: Any, spec: ModelSpec) -> dict[str, Value]:
+    """Return the inputs that a request brings, by name.
+
+    Args:
+        pb_utils: The module `triton_python_backend_utils`.
+        request: A `pb_utils.InferenceRequest`.
+        spec: The model that got the request.
+
+    Raises:
+        BadRequestError: An input is missing, which Triton does not notice in a model that has
+            optional ones, or has the wrong number of elements.
+    """
+    values: dict[str, Value] = {}
+    for tensor in spec.inputs:
+        received = pb_utils.get_input_tensor_by_name(request, tensor.name)
+        if received is not None:
+            values[tensor.name] = read_tensor(received.as_numpy(), tensor)
+        elif not tensor.optional:
+            raise BadRequestError(f"{tensor.name}: missing; it is {tensor.meaning}")
+    return values
+
+
+def make_tensors(
+    pb_utils: Any, values: Mapping[str, Value], specs: tuple[TensorSpec, ...]
+) -> list[Any]:
+    """Return a `pb_utils.Tensor` for each specification, in their order."""
+    return [pb_utils.Tensor(spec.name, make_array(values[spec.name], spec)) for spec in specs]
+
+
+def as_text(value: Value, name: str) -> str:
+    """Return a BYTES value as text.
+
+    Raises:
+        BadRequestError: Not UTF-8.
+    """
+    assert isinstance(value, bytes)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        # Without the cause: its message quotes what was sent.
+        raise BadRequestError(f"{name}: must be UTF-8 text") from None
