@@ -12,9 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE
 
 from cxr_reason.errors import BadRequestError
+from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE
 
 # Added to the scores of the padding in a window: its softmax weight is exactly 0 in fp32 and bf16.
 PADDING_BIAS = np.float32(-30_000.0)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cxr_reason.kernels.preprocess.geometry import PixelBudget
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GenerationConfig,
@@ -28,6 +27,7 @@ from transformers import (
 )
 
 from cxr_reason.checkpoint import NOTICE_KEY
+from cxr_reason.kernels.preprocess.geometry import PixelBudget
 
 SEED = 20261124
 NOTICE = (

@@ -22,8 +22,9 @@ DEFAULT_TEMPERATURE = 0.0  # greedy
 DEFAULT_TOP_P = 1.0
 DEFAULT_SEED = 0
 
-# A request to `reason` with this parameter ends the one with the same request id, which then answers
-# that it was cancelled. Kinder to the server than cancelling the call (`client/exchange.py`).
+# A request to `reason` with this parameter ends the one with the same request id, which then
+# answers that it was cancelled. Kinder to the server than cancelling the call
+# (`client/exchange.py`).
 CANCEL_PARAMETER = "cxr_cancel"
 
 
