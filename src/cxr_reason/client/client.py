@@ -156,7 +156,6 @@ class Client:
                 for section, text in splitter.feed(outputs[TEXT.name].decode()):
                     yield TextEvent(section, text)
                 if outputs[FINISH_REASON.name]:
-                    exchange.finish()
                     for section, text in splitter.flush():
                         yield TextEvent(section, text)
                     yield DoneEvent(Reading.from_json(outputs[READING.name]))

@@ -8,17 +8,16 @@ model to stop, and the stream ends in order. Only a server that does not react i
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import threading
 import uuid
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import grpc  # type: ignore[import-untyped, unused-ignore]
 
 from cxr_reason.client.wire import make_request, read_response
-from cxr_reason.contract import CANCEL_PARAMETER, PROMPT, REASON_MODEL
+from cxr_reason.contract import CANCEL_PARAMETER, FINISH_REASON, PROMPT, REASON_MODEL
 from cxr_reason.errors import (
     CxrError,
     RequestCancelledError,
@@ -49,6 +48,11 @@ class Exchange:
         # Cannot be guessed: nobody else can stop this request.
         request.id = uuid.uuid4().hex
         self._call = stub.ModelStreamInfer(self._outgoing(request), timeout=timeout_s + GRACE_S)
+        self._received: SimpleQueue[dict[str, bytes] | CxrError | None] = SimpleQueue()
+        # A thread reads the stream to its end whatever happens to the caller: gRPC cannot go on
+        # with a call after Ctrl-C has interrupted the wait for its next message.
+        self._reader = threading.Thread(target=self._read, name="exchange", daemon=True)
+        self._reader.start()
 
     def __iter__(self) -> Iterator[dict[str, bytes]]:
         """Yield outputs by name.
@@ -57,34 +61,16 @@ class Exchange:
             CxrError: What the server reports, `RequestTimeoutError` when the time is over, or
                 `ServerUnavailableError` when the server cannot be reached or goes away.
         """
-        try:
-            for message in self._call:
-                if message.error_message:
-                    self._finished = True
-                    raise self._explain_answer(from_wire(message.error_message))
-                if message.infer_response.outputs:
-                    yield read_response(message.infer_response)
-        except grpc.RpcError as error:
-            self._finished = True
-            raise self._explain_transport(error) from error
-
-    def finish(self) -> None:
-        """Say that the final response was seen."""
-        self._finished = True
+        while (received := self._received.get()) is not None:
+            if isinstance(received, CxrError):
+                raise received
+            yield received
 
     def end(self) -> None:
         """Stop the request if it is not finished, and close the stream."""
         self._leaving.set()
-        cut_off = threading.Timer(GRACE_S, self._call.cancel)
-        cut_off.daemon = True
-        cut_off.start()
-        try:
-            # What still comes is of no interest, nor is how the stream ends.
-            with contextlib.suppress(grpc.RpcError):
-                collections.deque(self._call, maxlen=0)
-        finally:
-            cut_off.cancel()
-            self._call.cancel()  # does nothing to a stream that has ended
+        self._reader.join(GRACE_S)
+        self._call.cancel()  # does nothing to a stream that has ended
 
     def _outgoing(self, request: Any) -> Iterator[Any]:
         """Yield the messages to send; runs on a thread of gRPC, which waits in here."""
@@ -96,6 +82,29 @@ class Exchange:
             stop.id = request.id
             stop.parameters[CANCEL_PARAMETER].bool_param = True
             yield stop
+
+    def _read(self) -> None:
+        try:
+            for message in self._call:
+                if message.error_message:
+                    self._finish()
+                    self._received.put(self._explain_answer(from_wire(message.error_message)))
+                elif message.infer_response.outputs:
+                    outputs = read_response(message.infer_response)
+                    if outputs[FINISH_REASON.name]:
+                        self._finish()
+                    self._received.put(outputs)
+        except grpc.RpcError as error:
+            explained = self._explain_transport(error)
+            explained.__cause__ = error
+            self._received.put(explained)
+        finally:
+            self._finish()
+            self._received.put(None)
+
+    def _finish(self) -> None:
+        self._finished = True
+        self._leaving.set()
 
     def _explain_answer(self, error: CxrError) -> CxrError:
         if self._timed_out and isinstance(error, RequestCancelledError):
