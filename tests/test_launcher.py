@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -54,9 +56,18 @@ def make_repository(tmp_path):
     return make
 
 
+def is_alive(process):
+    # Where nobody collects orphans, a process that ended stays as a zombie.
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def left_behind(server, children):
-    alive = [child for child in children if child.is_running() and child.status() != "zombie"]
-    return alive, list(Path("/dev/shm").glob(f"{server._shm_prefix}*"))
+    alive = [child for child in children if is_alive(child)]
+    return alive, shared_memory(server._shm_prefix)
+
+
+def shared_memory(prefix):
+    return list(prefix.parent.glob(f"{prefix.name}*"))
 
 
 @pytest.mark.server
@@ -100,6 +111,32 @@ def test_a_killed_server_leaves_nothing_either(make_repository):
 
 
 @pytest.mark.server
+def test_a_server_does_not_outlive_its_owner(make_repository, tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from cxr_reason.serving.addresses import Addresses\n"
+        "from cxr_reason.serving.launcher import TritonProcess\n"
+        "server = TritonProcess(Path(sys.argv[1]), addresses=Addresses.free())\n"
+        "server.start()\n"
+        "print(server.pid, server._shm_prefix, flush=True)\n"
+        "time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(make_repository())]
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as owner:
+        pid, prefix = owner.stdout.readline().split()
+        assert shared_memory(Path(prefix.decode()))
+        server = psutil.Process(int(pid))
+        owner.kill()
+    deadline = time.monotonic() + 5
+    while is_alive(server) or shared_memory(Path(prefix.decode())):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.server
 def test_a_model_that_does_not_load_is_quoted(make_repository):
     repository = make_repository('raise ValueError("no engine here")')
     server = TritonProcess(repository, addresses=Addresses.free())
@@ -119,7 +156,7 @@ def test_waiting_for_a_model_ends(make_repository):
     with pytest.raises(ServerError, match=r"not ready after 0\.5 s"):
         server.start()
     assert time.monotonic() - started < 10
-    assert list(Path("/dev/shm").glob(f"{server._shm_prefix}*")) == []
+    assert shared_memory(server._shm_prefix) == []
 
 
 def test_a_taken_port_is_named(make_repository):

@@ -20,6 +20,7 @@ from pathlib import Path
 from cxr_reason.engine.artifact import read_manifest
 from cxr_reason.errors import ServerError
 from cxr_reason.serving.addresses import Addresses
+from cxr_reason.serving.guard import Guard
 from cxr_reason.serving.model_config import MODEL_REPOSITORY
 from cxr_reason.serving.runtime import find_runtime
 from cxr_reason.serving.server_log import ServerLog
@@ -67,7 +68,7 @@ class TritonProcess:
         self._progress = progress or (lambda _: None)
         self._process: subprocess.Popen[bytes] | None = None
         # Triton names its shared memory after this, so that it can be found and removed.
-        self._shm_prefix = f"cxr_{uuid.uuid4().hex}_"
+        self._shm_prefix = _SHARED_MEMORY / f"cxr_{uuid.uuid4().hex}_"
         self._cleanup = contextlib.ExitStack()
 
     @property
@@ -113,7 +114,7 @@ class TritonProcess:
         process, self._process = self._process, None
         if process is not None:
             _end(process, self._exit_timeout_s)
-            for block in _SHARED_MEMORY.glob(f"{self._shm_prefix}*"):
+            for block in self._shm_prefix.parent.glob(f"{self._shm_prefix.name}*"):
                 block.unlink(missing_ok=True)
         self._cleanup.close()
 
@@ -136,7 +137,7 @@ class TritonProcess:
             f"--model-repository={self.repository}",
             "--disable-auto-complete-config",
             f"--exit-timeout-secs={max(1, round(self._exit_timeout_s))}",
-            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix.name}",
             *self.addresses.arguments(),
             *runtime.arguments,
         ]
@@ -150,6 +151,8 @@ class TritonProcess:
                 # A group of its own: Ctrl-C reaches only this process, which then stops all of it.
                 start_new_session=True,
             )
+        guard = Guard(self._process.pid, folder, self._shm_prefix)
+        self._cleanup.callback(guard.dismiss)
         self._await_ready(self._process, log)
 
     def _await_ready(self, process: subprocess.Popen[bytes], log: ServerLog) -> None:
