@@ -1,0 +1,225 @@
+"""The command `cxr-reason`: build an engine, serve it, read a film.
+
+cxr-reason build --checkpoint nvidia/NV-Reason-CXR-3B --output engines/nv-reason-cxr-3b
+cxr-reason serve engines/nv-reason-cxr-3b
+cxr-reason read film.dcm
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from cxr_reason import __version__
+from cxr_reason.client import Client, DoneEvent
+from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
+from cxr_reason.contract import (
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_SEED,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_TOP_P,
+)
+from cxr_reason.engine.config import EngineConfig
+from cxr_reason.errors import CxrError, InputError, ServerError
+from cxr_reason.prompts import FIND_ABNORMALITIES
+from cxr_reason.render import StreamPrinter, print_error, print_reading
+from cxr_reason.serving.addresses import Addresses
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class _Commands(TyperGroup):
+    """Imports the compiler, which needs the extra `build`, only when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return ["build", *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return _load_build() if cmd_name == "build" else super().get_command(ctx, cmd_name)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Read chest radiographs with a reasoning model. Research use only; not a medical device.",
+)
+
+
+@app.command()
+def serve(
+    engine_dir: Annotated[Path, typer.Argument(help="Engine folder made by `cxr-reason build`.")],
+    host: Annotated[
+        str, typer.Option(help="Interface to listen on. There is no authentication.")
+    ] = Addresses.host,
+    http_port: Annotated[
+        int, typer.Option(help="Port of HTTP/REST; 0 takes a free one.")
+    ] = Addresses.http_port,
+    grpc_port: Annotated[
+        int, typer.Option(help="Port of gRPC, which `cxr-reason read` uses.")
+    ] = Addresses.grpc_port,
+    metrics_port: Annotated[
+        int, typer.Option(help="Port of the Prometheus page /metrics.")
+    ] = Addresses.metrics_port,
+    max_batch: Annotated[
+        int, typer.Option(help="Requests that decode together.")
+    ] = EngineConfig.max_batch,
+    max_queue: Annotated[
+        int, typer.Option(help="Requests that may wait; one more is answered `busy`.")
+    ] = EngineConfig.max_queue,
+    context_length: Annotated[
+        int, typer.Option(help="Tokens of prompt and answer; 0 takes the engine's limit.")
+    ] = EngineConfig.context_length,
+    prefill_chunk: Annotated[
+        int, typer.Option(help="Prompt tokens between two decoding steps of the others.")
+    ] = EngineConfig.prefill_chunk,
+    num_threads: Annotated[
+        int, typer.Option(help="Threads of the model; 0 takes all physical cores.")
+    ] = EngineConfig.num_threads,
+    film_cache_mib: Annotated[
+        int, typer.Option(help="Memory for encoded films, for questions about a film seen before.")
+    ] = 256,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Keep the server's log in this file.")
+    ] = None,
+) -> None:
+    """Serve an engine with Triton until Ctrl-C.
+
+    Uses the `tritonserver` on PATH, else the one of the package nvidia-pytriton.
+
+    Example: cxr-reason serve engines/nano --grpc-port 9001
+    """
+    from cxr_reason.serving.launcher import TritonServer
+    from cxr_reason.serving.settings import ServingSettings
+
+    console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    config = EngineConfig(max_batch, max_queue, context_length, prefill_chunk, num_threads)
+    with console.status("starting") as status:
+        server = TritonServer(
+            ServingSettings(engine_dir, config, film_cache_mib),
+            addresses=Addresses(host, http_port, grpc_port, metrics_port),
+            log_path=log_file,
+            progress=status.update,
+        )
+        try:
+            server.start()
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+    try:
+        console.print(f"gRPC     {server.grpc_address}", highlight=False)
+        console.print(f"HTTP     http://{server.http_address}", highlight=False)
+        console.print(f"metrics  http://{server.metrics_address}/metrics", highlight=False)
+        console.print(f"try      cxr-reason read FILE --server {server.grpc_address}")
+        console.print("Ctrl-C stops the server.", style="dim")
+        code = server.wait()
+    except KeyboardInterrupt:
+        console.print("stopping", style="dim")
+        return
+    finally:
+        server.stop()
+    raise ServerError(f"tritonserver ended by itself with code {code}; --log-file keeps its log")
+
+
+@app.command()
+def read(
+    file: Annotated[Path, typer.Argument(help="DICOM, PNG or JPEG file of a frontal chest film.")],
+    server: Annotated[str, typer.Option(help="gRPC address of the server.")] = DEFAULT_ADDRESS,
+    prompt: Annotated[
+        str, typer.Option(help="Plain text, or a JSON list of chat messages.")
+    ] = FIND_ABNORMALITIES,
+    max_tokens: Annotated[
+        int, typer.Option(help="Limit of generated tokens.")
+    ] = DEFAULT_MAX_TOKENS,
+    temperature: Annotated[
+        float, typer.Option(help="0 takes the most likely token each time; at most 2.")
+    ] = DEFAULT_TEMPERATURE,
+    top_p: Annotated[float, typer.Option(help="Nucleus probability, over 0 to 1.")] = DEFAULT_TOP_P,
+    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = DEFAULT_SEED,
+    timeout_s: Annotated[
+        float, typer.Option(help="Seconds until the request is given up.")
+    ] = DEFAULT_TIMEOUT_S,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the reading as JSON, the last line of stdout."),
+    ] = False,
+) -> None:
+    """Read one film: the reasoning as it is generated, then the findings.
+
+    Example: cxr-reason read film.dcm --temperature 0.7 --seed 1 --json > reading.json
+    """
+    # With --json, stdout is for the reading alone.
+    console = Console(stderr=as_json)
+    printer = StreamPrinter(console)
+    try:
+        with Client(server, timeout_s=timeout_s) as client:
+            events = client.stream(
+                file,
+                prompt=prompt,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed,
+            )
+            for event in events:
+                if isinstance(event, DoneEvent):
+                    reading = event.reading
+                else:
+                    printer.add(event)
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        printer.end()
+    print_reading(console, reading)
+    if as_json:
+        sys.stdout.write(reading.to_json() + "\n")
+
+
+@app.callback(invoke_without_command=True)
+def _show_version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"cxr-reason {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; exit with 1 on an error, 2 if the input is at fault, 130 on Ctrl-C."""
+    try:
+        app()
+    except CxrError as error:
+        print_error(Console(stderr=True), error)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def _load_build() -> Any:
+    loader = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    try:
+        from cxr_reason.engine.cli import build
+    except ModuleNotFoundError as error:
+        loader.command("build")(_make_missing_build(error.name))
+    else:
+        loader.command("build")(build)
+    return typer.main.get_command(loader)
+
+
+def _make_missing_build(module: str | None) -> Any:
+    def build() -> None:
+        """Compile a checkpoint into an engine. Needs `pip install 'cxr-reason[build]'`."""
+        raise ServerError(
+            f"`cxr-reason build` needs the package {module}: pip install 'cxr-reason[build]'"
+        )
+
+    return build
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

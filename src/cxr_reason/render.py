@@ -1,0 +1,106 @@
+"""A reading on a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from cxr_reason.client.events import TextEvent
+from cxr_reason.errors import CxrError
+from cxr_reason.findings import LABELS
+from cxr_reason.reading import DISCLAIMER, Reading
+from cxr_reason.trace import Section
+
+_STYLES: dict[Section, str] = {"reasoning": "dim", "answer": "bold", "other": "default"}
+
+
+class StreamPrinter:
+    """Prints text as it comes, each section in its own style and on lines of its own.
+
+    Args:
+        console: Where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._section: Section | None = None
+
+    def add(self, event: TextEvent) -> None:
+        """Print new text."""
+        text = _strip_controls(event.text)
+        if event.section != self._section:
+            text = text.lstrip()
+            if not text:
+                return
+            self.end()
+            self._section = event.section
+        self._console.print(
+            text,
+            end="",
+            style=_STYLES[event.section],
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def end(self) -> None:
+        """End the current line, if text was printed."""
+        if self._section is not None:
+            self._console.print()
+
+
+def print_reading(console: Console, reading: Reading) -> None:
+    """Print findings, outcome and what a reader must know of a reading."""
+    console.print(_findings_table(reading))
+    console.print(f"outcome  {reading.outcome}", highlight=False)
+    for issue in reading.issues:
+        console.print(f"issue    {issue}", style="yellow", highlight=False)
+    for flag in reading.film.flags if reading.film else ():
+        console.print(f"film     {flag}", style="yellow", highlight=False)
+    usage = reading.usage
+    console.print(
+        f"tokens   {usage.prompt_tokens} in, {usage.completion_tokens} out; "
+        f"first after {usage.time_to_first_token_s:.2f} s, last after {usage.generation_s:.2f} s",
+        style="dim",
+        highlight=False,
+    )
+    if reading.provenance.model_notice:
+        notice = _strip_controls(reading.provenance.model_notice)
+        console.print(f"model    {notice}", style="yellow", markup=False, highlight=False)
+    console.print(DISCLAIMER, style="bold", highlight=False)
+
+
+def print_error(console: Console, error: CxrError) -> None:
+    """Print an error with what to do about it."""
+    title = type(error).__name__
+    body = _strip_controls(error.message)
+    console.print(Panel(_plain(body), title=title, title_align="left", border_style="red"))
+
+
+def _findings_table(reading: Reading) -> Table:
+    table = Table(caption="what the answer names; the rest is not thereby ruled out")
+    table.add_column("finding")
+    table.add_column("stated")
+    for label in LABELS:
+        is_stated = label in reading.findings
+        table.add_row(label, "yes" if is_stated else "", style="bold" if is_stated else "dim")
+    for name in reading.unknown_labels:
+        table.add_row(_plain(_strip_controls(name)), "yes, not one of the 14", style="yellow")
+    return table
+
+
+def _plain(text: str) -> str:
+    """Text from elsewhere is not markup."""
+    return text.replace("[", r"\[")
+
+
+def _strip_controls(text: str) -> str:
+    """Text of a model or a server may not steer the terminal."""
+    return "".join(
+        character
+        for character in text
+        if character in "\n\t" or unicodedata.category(character) != "Cc"
+    )
