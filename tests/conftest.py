@@ -13,10 +13,14 @@ import pytest
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.base import Array, Engine
 from cxr_reason.engine.build import plan_build, run_build
+from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.engine import OnnxEngine
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
 from cxr_reason.radiograph import decode_radiograph
+from cxr_reason.serving.addresses import Addresses
+from cxr_reason.serving.launcher import TritonServer
+from cxr_reason.serving.settings import ServingSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -117,3 +121,11 @@ def films(film_paths: list[Path]) -> list[tuple[Array, tuple[int, int]]]:
 @pytest.fixture(scope="session")
 def rg1(rg1_path: Path) -> tuple[Array, tuple[int, int]]:
     return read_film(rg1_path)
+
+
+@pytest.fixture(scope="session")
+def server(engine_dir: Path) -> Iterator[TritonServer]:
+    """A real tritonserver over the nano checkpoint in fp32, with four slots."""
+    settings = ServingSettings(engine_dir, EngineConfig(max_batch=4))
+    with TritonServer(settings, addresses=Addresses.free()) as server:
+        yield server
