@@ -8,7 +8,7 @@ from pathlib import Path
 # Reading ends when the owner closes the pipe, which the kernel does for it if it was killed.
 _SCRIPT = """\
 read -r _
-kill -KILL -- "-$1"
+kill -s KILL -- "-$1"
 rm -rf -- "$2"
 rm -f -- "$3"*
 """
