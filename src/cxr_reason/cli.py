@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cxr_reason import __version__
-from cxr_reason.client import Client, DoneEvent
+from cxr_reason.client import Client
 from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
 from cxr_reason.contract import (
     DEFAULT_MAX_TOKENS,
@@ -28,8 +30,10 @@ from cxr_reason.contract import (
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import CxrError, InputError, ServerError
 from cxr_reason.prompts import FIND_ABNORMALITIES
-from cxr_reason.render import StreamPrinter, print_error, print_reading
+from cxr_reason.render import print_error, print_stream
 from cxr_reason.serving.addresses import Addresses
+from cxr_reason.serving.launcher import TritonServer
+from cxr_reason.serving.settings import ServingSettings
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -96,35 +100,21 @@ def serve(
 
     Example: cxr-reason serve engines/nano --grpc-port 9001
     """
-    from cxr_reason.serving.launcher import TritonServer
-    from cxr_reason.serving.settings import ServingSettings
-
     console = Console(stderr=True)
-    signal.signal(signal.SIGTERM, _interrupt)
     config = EngineConfig(max_batch, max_queue, context_length, prefill_chunk, num_threads)
-    with console.status("starting") as status:
-        server = TritonServer(
-            ServingSettings(engine_dir, config, film_cache_mib),
-            addresses=Addresses(host, http_port, grpc_port, metrics_port),
-            log_path=log_file,
-            progress=status.update,
-        )
-        try:
-            server.start()
-        except KeyboardInterrupt:
-            raise typer.Exit(_INTERRUPTED) from None
-    try:
+    settings = ServingSettings(engine_dir, config, film_cache_mib)
+    addresses = Addresses(host, http_port, grpc_port, metrics_port)
+    with interruptible(), running_server(console, settings, addresses, log_file) as server:
         console.print(f"gRPC     {server.grpc_address}", highlight=False)
         console.print(f"HTTP     http://{server.http_address}", highlight=False)
         console.print(f"metrics  http://{server.metrics_address}/metrics", highlight=False)
         console.print(f"try      cxr-reason read FILE --server {server.grpc_address}")
         console.print("Ctrl-C stops the server.", style="dim")
-        code = server.wait()
-    except KeyboardInterrupt:
-        console.print("stopping", style="dim")
-        return
-    finally:
-        server.stop()
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            console.print("stopping", style="dim")
+            return
     raise ServerError(f"tritonserver ended by itself with code {code}; --log-file keeps its log")
 
 
@@ -157,27 +147,16 @@ def read(
     """
     # With --json, stdout is for the reading alone.
     console = Console(stderr=as_json)
-    printer = StreamPrinter(console)
-    try:
-        with Client(server, timeout_s=timeout_s) as client:
-            events = client.stream(
-                file,
-                prompt=prompt,
-                max_tokens=max_tokens,
-                temperature=temperature,
-                top_p=top_p,
-                seed=seed,
-            )
-            for event in events:
-                if isinstance(event, DoneEvent):
-                    reading = event.reading
-                else:
-                    printer.add(event)
-    except KeyboardInterrupt:
-        raise typer.Exit(_INTERRUPTED) from None
-    finally:
-        printer.end()
-    print_reading(console, reading)
+    with interruptible(), Client(server, timeout_s=timeout_s) as client:
+        events = client.stream(
+            file,
+            prompt=prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+        )
+        reading = print_stream(console, events)
     if as_json:
         sys.stdout.write(reading.to_json() + "\n")
 
@@ -191,13 +170,56 @@ def _show_version(
         raise typer.Exit
 
 
-def main() -> None:
-    """Run the command; exit with 1 on an error, 2 if the input is at fault, 130 on Ctrl-C."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command `cxr-reason`."""
+    run(app, arguments)
+
+
+def run(application: typer.Typer, arguments: list[str] | None = None) -> None:
+    """Run a command of this package.
+
+    Exits with 1 on an error, 2 if the input is at fault, 130 on Ctrl-C.
+
+    Args:
+        application: The command.
+        arguments: Without the program's name; None takes those of the process.
+    """
     try:
-        app()
+        application(args=arguments)
     except CxrError as error:
         print_error(Console(stderr=True), error)
         sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+@contextmanager
+def running_server(
+    console: Console,
+    settings: ServingSettings,
+    addresses: Addresses,
+    log_path: Path | None = None,
+) -> Iterator[TritonServer]:
+    """Start a server with its progress on the terminal, and stop it at the end."""
+    with console.status("starting Triton") as status:
+        server = TritonServer(
+            settings, addresses=addresses, log_path=log_path, progress=status.update
+        )
+        server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """End the command on Ctrl-C and SIGTERM, after what it opened inside has been closed."""
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _load_build() -> Any:

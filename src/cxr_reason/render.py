@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from cxr_reason.client.events import TextEvent
-from cxr_reason.errors import CxrError
+from cxr_reason.client.events import DoneEvent, Event, TextEvent
+from cxr_reason.errors import CxrError, ServerError
 from cxr_reason.findings import LABELS
 from cxr_reason.reading import DISCLAIMER, Reading
 from cxr_reason.trace import Section
@@ -50,6 +51,28 @@ class StreamPrinter:
         """End the current line, if text was printed."""
         if self._section is not None:
             self._console.print()
+
+
+def print_stream(console: Console, events: Iterable[Event]) -> Reading:
+    """Print the text of a stream as it comes, then the reading, and return that.
+
+    Raises:
+        ServerError: The stream ended without a reading.
+    """
+    printer = StreamPrinter(console)
+    reading = None
+    try:
+        for event in events:
+            if isinstance(event, DoneEvent):
+                reading = event.reading
+            else:
+                printer.add(event)
+    finally:
+        printer.end()
+    if reading is None:
+        raise ServerError("the stream ended without a reading; ask again")
+    print_reading(console, reading)
+    return reading
 
 
 def print_reading(console: Console, reading: Reading) -> None:
