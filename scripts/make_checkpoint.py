@@ -34,6 +34,16 @@ NOTICE = (
     "Untrained demonstration checkpoint: random weights. Its text is noise and says nothing "
     "about the film."
 )
+CARD = """\
+# {name}: random weights
+
+{notice}
+
+- Architecture: `Qwen2_5_VLForConditionalGeneration`, {parameters:.1f} million parameters, bfloat16.
+- Made by `python scripts/make_checkpoint.py {size} …` (seed {seed}); no data was used.
+- Tokenizer: byte-level BPE of `checkpoints/tokenizer_corpus.txt`, with Qwen2.5-VL's special tokens.
+- Licence: Apache-2.0. Not for any use on patients.
+"""
 CORPUS = Path(__file__).resolve().parents[1] / "checkpoints" / "tokenizer_corpus.txt"
 
 # Order and, in the 3B model, ids (from 151643) of Qwen2.5-VL's tokenizer.
@@ -207,6 +217,14 @@ def main() -> None:
     Qwen2VLImageProcessor(
         min_pixels=budget.min_pixels, max_pixels=budget.max_pixels
     ).save_pretrained(output)
+    card = CARD.format(
+        name=output.name,
+        notice=NOTICE,
+        parameters=model.num_parameters() / 1e6,
+        size=arguments.size,
+        seed=SEED,
+    )
+    (output / "README.md").write_text(card, encoding="utf-8")
 
 
 if __name__ == "__main__":
