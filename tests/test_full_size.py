@@ -60,8 +60,8 @@ def test_fp32_equals_transformers(checkpoint: Checkpoint, rg1: Film, tmp_path: P
         (expected_tokens,) = generate(reference, expected)
     error = np.linalg.norm(visual.tokens - expected.tokens) / np.linalg.norm(expected.tokens)
     assert error < 1e-3
-    assert len(set(expected_tokens)) > 20
     assert tokens == expected_tokens
+    assert len(set(expected_tokens)) > 10, "not one token for ever"
 
 
 def test_int4_builds_and_batches(checkpoint: Checkpoint, rg1: Film, tmp_path: Path) -> None:
@@ -75,4 +75,4 @@ def test_int4_builds_and_batches(checkpoint: Checkpoint, rg1: Film, tmp_path: Pa
         visual = engine.encode(*rg1)
         (alone,) = generate(engine, visual)
         assert generate(engine, visual, copies=2) == [alone, alone]
-    assert len(set(alone)) > 20
+    assert len(set(alone)) > 10, "not one token for ever"
