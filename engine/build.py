@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import shutil
 from collections.abc import Callable, Mapping
@@ -28,6 +29,15 @@ from cxr_reason.kernels.preprocess.geometry import PixelBudget
 
 DEFAULT_CONTEXT_LENGTH = 4096  # a film, its prompt, and the longest trace with a follow-up
 
+# Distributions of the extra `build`, by the names they are imported with.
+_REQUIRED_MODULES = (
+    "onnx",
+    "onnxruntime_genai",
+    "onnxscript",
+    "safetensors",
+    "torch",
+    "transformers",
+)
 _TOOLS = ("cxr-reason", "onnx", "onnxruntime", "onnxruntime-genai", "torch", "transformers")
 # Bytes a parameter of the decoder takes on disk: int4 weights with their block scales.
 _DECODER_BYTES = {"fp32": 4.0, "int4": 0.57}
@@ -97,7 +107,8 @@ def plan_build(
     Raises:
         BadRequestError: Unknown backend or precision, or a setting outside its range.
         CheckpointError: Weights missing or truncated, or no chat template.
-        EngineError: The output is not a folder of ours, or the disk has too little room.
+        EngineError: A package of the extra `build` is missing, the output is not a folder of ours,
+            or the disk has too little room.
     """
     if backend not in BACKENDS:
         raise BadRequestError(f"backend: {backend!r}; one of {', '.join(BACKENDS)}")
@@ -109,6 +120,7 @@ def plan_build(
     if not 1 <= length <= limit:
         raise BadRequestError(f"context length: {length}; this model allows 1 to {limit}")
     plan = BuildPlan(checkpoint, backend, precision, output.resolve(), budget, length)
+    _check_tools()
     # Weights and template are read now, so that nothing missing is found after the work.
     _ = checkpoint.tensor_files, checkpoint.chat_template, checkpoint.stop_token_ids
     _check_output(plan.output)
@@ -245,6 +257,14 @@ def _count_parameters(checkpoint: Checkpoint) -> tuple[int, int]:
     hidden, kv_width = shape.hidden_size, shape.num_kv_heads * shape.head_dim
     layer = 2 * hidden**2 + 2 * hidden * kv_width + 3 * hidden * text["intermediate_size"]
     return vision_count, shape.num_layers * layer + shape.vocab_size * hidden
+
+
+def _check_tools() -> None:
+    missing = [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EngineError(
+            f"build: needs the packages {', '.join(missing)}: pip install 'cxr-reason[build]'"
+        )
 
 
 def _check_output(output: Path) -> None:

@@ -92,6 +92,14 @@ def test_too_little_disk_is_refused_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_missing_tools_are_refused_before_any_work(
+    nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "_REQUIRED_MODULES", ("torch", "no_such_module"))
+    with pytest.raises(EngineError, match=r"no_such_module: pip install 'cxr-reason\[build\]'"):
+        plan(nano, tmp_path / "engine")
+
+
 def test_missing_weights_are_refused_before_any_work(nano: Checkpoint, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(nano.folder, copy, ignore=shutil.ignore_patterns("*.safetensors"))
