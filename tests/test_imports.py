@@ -25,6 +25,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "contract": set(),
     "film": BASE,
     "trace": BASE,
+    "statements": BASE,
     "reading": {*BASE, "film", "trace"},
     "prompts": BASE,
     "checkpoint": BASE,
@@ -35,7 +36,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "radiograph": {*BASE, "film", "display_table", "dicom_pixels", "dicom_header", "dicom"},
     "kernels": BASE,
     "engine": {*BASE, "kernels", "prompts", "checkpoint", "reading"},
-    "training": {*BASE, "kernels", "prompts", "checkpoint", "trace", "radiograph"},
+    "training": {*BASE, "kernels", "prompts", "checkpoint", "trace", "radiograph", "statements"},
     "serving": {
         *BASE,
         "engine",
@@ -57,6 +58,7 @@ DIRECTIONS: dict[str, set[str]] = {
 # Part → the only distributions it may import, at any depth. Parts that are not here may import any.
 THIRD_PARTY: dict[str, set[str]] = {
     **{part: set() for part in ("errors", "findings", "contract", "film", "trace", "reading")},
+    "statements": set(),
     "prompts": set(),
     "checkpoint": {"huggingface_hub", "safetensors", "torch"},
     "display_table": {"numpy"},
@@ -82,6 +84,7 @@ LIGHT = [
     "cxr_reason.findings",
     "cxr_reason.film",
     "cxr_reason.trace",
+    "cxr_reason.statements",
     "cxr_reason.reading",
     "cxr_reason.prompts",
     "cxr_reason.checkpoint",
