@@ -26,7 +26,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "film": BASE,
     "trace": BASE,
     "statements": BASE,
-    "reading": {*BASE, "film", "trace"},
+    "reading": {*BASE, "audit", "film", "trace"},
     "prompts": BASE,
     "checkpoint": BASE,
     "display_table": BASE,
@@ -35,6 +35,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "dicom": {*BASE, "film", "display_table", "dicom_pixels", "dicom_header"},
     "radiograph": {*BASE, "film", "display_table", "dicom_pixels", "dicom_header", "dicom"},
     "kernels": BASE,
+    "audit": {*BASE, "statements", "trace"},
     "engine": {*BASE, "kernels", "prompts", "checkpoint", "reading"},
     "training": {*BASE, "kernels", "prompts", "checkpoint", "trace", "radiograph", "statements"},
     "serving": {
@@ -50,14 +51,17 @@ DIRECTIONS: dict[str, set[str]] = {
     "client": {*BASE, "reading", "trace", "prompts"},
     "gateway": {*BASE, "client", "reading"},
     # What the commands print, and the commands, which put the parts together.
-    "render": {*BASE, "reading", "trace", "client"},
+    "render": {*BASE, "audit", "reading", "trace", "client"},
     "cli": {*BASE, "engine", "kernels", "serving", "client", "radiograph", "film", "trace"}
     | {"reading", "prompts", "checkpoint", "render", "training"},
 }
 
 # Part → the only distributions it may import, at any depth. Parts that are not here may import any.
 THIRD_PARTY: dict[str, set[str]] = {
-    **{part: set() for part in ("errors", "findings", "contract", "film", "trace", "reading")},
+    **{
+        part: set()
+        for part in ("errors", "findings", "contract", "film", "trace", "audit", "reading")
+    },
     "statements": set(),
     "prompts": set(),
     "checkpoint": {"huggingface_hub", "safetensors", "torch"},
@@ -85,6 +89,7 @@ LIGHT = [
     "cxr_reason.film",
     "cxr_reason.trace",
     "cxr_reason.statements",
+    "cxr_reason.audit",
     "cxr_reason.reading",
     "cxr_reason.prompts",
     "cxr_reason.checkpoint",

@@ -94,7 +94,7 @@ def test_parts_carry_new_text_and_the_last_one_the_reading(reasoner):
     assert [part.finish_reason for part in parts[:-1]] == [None] * (len(parts) - 1)
     reading = parts[-1].reading
     assert parts[-1].finish_reason == "stop"
-    assert reading.findings == ("Cardiomegaly",)
+    assert [finding.label for finding in reading.findings if finding.in_answer] == ["Cardiomegaly"]
     assert reading.film.image_digest == hashlib.sha256(b"film").hexdigest()
     assert reading.usage == usages[0]
     assert reading.usage.visual_tokens == 4

@@ -6,6 +6,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cxr_reason.audit import (
+    Contradiction,
+    Evidence,
+    Finding,
+    audit_trace,
+)
 from cxr_reason.errors import BadRequestError
 from cxr_reason.film import FilmInfo
 from cxr_reason.trace import Trace
@@ -71,7 +77,8 @@ class Reading:
     Attributes:
         outcome: How the output ended: a value of `trace.Outcome`.
         issues: Values of `trace.Issue`.
-        findings: Labels of the answer.
+        findings: Labels that the answer or the reasoning speaks of, with their evidence.
+        contradictions: Labels on which answer and reasoning differ.
         unknown_labels: Other names in the answer, as written.
         reasoning: Text of the thinking.
         answer: Text of the answer.
@@ -83,7 +90,8 @@ class Reading:
 
     outcome: str
     issues: tuple[str, ...]
-    findings: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    contradictions: tuple[Contradiction, ...]
     unknown_labels: tuple[str, ...]
     reasoning: str
     answer: str
@@ -119,7 +127,10 @@ class Reading:
                 usage=Usage(**fields.pop("usage")),
                 provenance=Provenance(**fields.pop("provenance")),
                 issues=tuple(fields.pop("issues")),
-                findings=tuple(fields.pop("findings")),
+                findings=tuple(_read_finding(finding) for finding in fields.pop("findings")),
+                contradictions=tuple(
+                    Contradiction(**item) for item in fields.pop("contradictions")
+                ),
                 unknown_labels=tuple(fields.pop("unknown_labels")),
                 **fields,
             )
@@ -130,11 +141,13 @@ class Reading:
 def make_reading(
     trace: Trace, *, film: FilmInfo | None, usage: Usage, provenance: Provenance
 ) -> Reading:
-    """Put a parsed output together with its film, its cost and its origin."""
+    """Put a parsed output together with its audit, its film, its cost and its origin."""
+    findings, contradictions = audit_trace(trace)
     return Reading(
         outcome=trace.outcome.value,
         issues=tuple(issue.value for issue in trace.issues),
-        findings=trace.labels,
+        findings=findings,
+        contradictions=contradictions,
         unknown_labels=trace.unknown_labels,
         reasoning=trace.reasoning,
         answer=trace.answer,
@@ -143,3 +156,8 @@ def make_reading(
         usage=usage,
         provenance=provenance,
     )
+
+
+def _read_finding(fields: dict[str, Any]) -> Finding:
+    evidence = tuple(Evidence(**item) for item in fields["evidence"])
+    return Finding(**{**fields, "evidence": evidence})

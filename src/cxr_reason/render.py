@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from cxr_reason.audit import Evidence
 from cxr_reason.client.events import DoneEvent, Event, TextEvent
 from cxr_reason.errors import CxrError, ServerError
 from cxr_reason.findings import LABELS
@@ -81,6 +82,10 @@ def print_reading(console: Console, reading: Reading) -> None:
     console.print(f"outcome  {reading.outcome}", highlight=False)
     for issue in reading.issues:
         console.print(f"issue    {issue}", style="yellow", highlight=False)
+    for contradiction in reading.contradictions:
+        console.print(
+            f"conflict {contradiction.label}: {contradiction.kind}", style="red", highlight=False
+        )
     for flag in reading.film.flags if reading.film else ():
         console.print(f"film     {flag}", style="yellow", highlight=False)
     usage = reading.usage
@@ -104,15 +109,29 @@ def print_error(console: Console, error: CxrError) -> None:
 
 
 def _findings_table(reading: Reading) -> Table:
-    table = Table(caption="what the answer names; the rest is not thereby ruled out")
+    table = Table(caption="what the text says; a label that it does not name is not ruled out")
     table.add_column("finding")
-    table.add_column("stated")
+    table.add_column("answer")
+    table.add_column("reasoning")
+    findings = {finding.label: finding for finding in reading.findings}
     for label in LABELS:
-        is_stated = label in reading.findings
-        table.add_row(label, "yes" if is_stated else "", style="bold" if is_stated else "dim")
+        finding = findings.get(label)
+        in_answer = finding is not None and finding.in_answer
+        stated = [_describe(item) for item in finding.evidence] if finding else []
+        table.add_row(
+            label,
+            "present" if in_answer else "",
+            "\n".join(dict.fromkeys(stated)),
+            style="bold" if in_answer else "default" if finding else "dim",
+        )
     for name in reading.unknown_labels:
-        table.add_row(_plain(_strip_controls(name)), "yes, not one of the 14", style="yellow")
+        table.add_row(_plain(_strip_controls(name)), "not one of the 14", "", style="yellow")
     return table
+
+
+def _describe(evidence: Evidence) -> str:
+    places = [place for place in (evidence.side, evidence.region) if place]
+    return ", ".join([evidence.polarity, *places])
 
 
 def _plain(text: str) -> str:
