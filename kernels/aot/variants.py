@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Each has a constant AOT_VARIANTS. Imported on demand: they load triton, a manifest's reader need not.
+# Each has a constant AOT_VARIANTS. Imported on demand: they load triton, which a loader need not.
 _KERNEL_MODULES = (
     "cxr_reason.kernels.preprocess.triton_kernel",
     "cxr_reason.kernels.projector.triton_kernel",
@@ -69,7 +69,7 @@ class _Bind(ast.NodeTransformer):
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802, the name that ast calls
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(self.values[node.id]) if node.id in self.values else node
 
 
