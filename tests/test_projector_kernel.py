@@ -276,3 +276,30 @@ def test_patches_of_the_wrong_width_are_refused() -> None:
     assert torch.equal(
         projector(**inputs, merge_order=order), projector_reference(**inputs, merge_order=order)
     )
+
+
+def test_reference_engine_with_kernels(repository: Path, seed: int) -> None:
+    """Pixels to visual tokens in bfloat16, with our kernels and with transformers' modules."""
+    from cxr_reason.checkpoint import Checkpoint
+    from cxr_reason.engine.reference.engine import ReferenceEngine
+    from cxr_reason.kernels.preprocess import Grid
+
+    nano = Checkpoint(repository / "checkpoints" / "nano")
+    pixels = torch.randint(0, 4096, (190, 150), generator=torch.Generator().manual_seed(seed))
+    table = torch.linspace(0, 1, 4096).numpy()
+    film = (pixels.numpy().astype("uint16"), table, Grid(12, 10))
+    tokens = {}
+    for name, dtype, kernels in (
+        ("exact", torch.float32, "torch"),
+        ("torch", torch.bfloat16, "torch"),
+        ("triton", torch.bfloat16, "triton"),
+    ):
+        with ReferenceEngine(nano, device=DEVICE, dtype=dtype, kernels=kernels) as engine:
+            assert engine.is_fused == (kernels == "triton")
+            tokens[name] = torch.from_numpy(engine.encode_pixels(*film).tokens)
+    typical = tokens["exact"].square().mean().sqrt()
+    error = {
+        name: (t - tokens["exact"]).square().mean().sqrt() / typical for name, t in tokens.items()
+    }
+    # The tower's own rounding dominates and differs by chance; the kernels must not add to it.
+    assert error["triton"] <= 1.1 * error["torch"] < 0.1, f"seed {seed}"
