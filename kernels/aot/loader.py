@@ -74,7 +74,7 @@ class KernelLibrary:
             ArtifactError: A file is missing or altered.
             EngineError: No kernel of that name or none for this device, or the driver failed.
             TypeError: A parameter is missing or unknown.
-            ValueError: An argument is not a multiple of 16 but has to be.
+            ValueError: An argument is too large for its type, or no multiple of 16 but has to be.
         """
         kernel, function = self._load(name)
         values = _order_arguments(kernel, arguments)
@@ -145,8 +145,10 @@ def _order_arguments(kernel: CompiledKernel, arguments: Mapping[str, int]) -> li
             raise ValueError(
                 f"kernel {kernel.name}: {name} must be a multiple of 16, got {arguments[name]}"
             )
-    values: list[Any] = [
-        ctypes.c_uint64(arguments[name]) if kind.startswith("*") else _KINDS[kind](arguments[name])
-        for name, kind in kernel.parameters
-    ]
+    values: list[Any] = []
+    for name, kind in kernel.parameters:
+        value = (ctypes.c_uint64 if kind.startswith("*") else _KINDS[kind])(arguments[name])
+        if value.value != arguments[name]:
+            raise ValueError(f"kernel {kernel.name}: {name}={arguments[name]} is no {kind}")
+        values.append(value)
     return values + [ctypes.c_uint64(0) for _ in range(kernel.trailing_pointers)]
