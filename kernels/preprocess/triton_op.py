@@ -17,6 +17,9 @@ from cxr_reason.kernels.preprocess.triton_kernel import (
     preprocess_kernel,
 )
 
+# Decided when the kernel's module was imported.
+_IS_INTERPRETED = is_interpreted()
+
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -92,7 +95,7 @@ def _check(
     others = [display_table] if patch_order is None else [display_table, patch_order]
     if any(tensor.device != pixels.device for tensor in others):
         raise ValueError(f"all tensors must be on the film's device, {pixels.device}")
-    if pixels.device.type != "cuda" and not (pixels.device.type == "cpu" and is_interpreted()):
+    if pixels.device.type != "cuda" and not (pixels.device.type == "cpu" and _IS_INTERPRETED):
         raise ValueError(
             f"pixels are on {pixels.device}: move them to a CUDA device, or call "
             "cxr_reason.kernels.preprocess.preprocess (Triton's interpreter runs on the CPU when "
