@@ -49,6 +49,8 @@ class ReferenceEngine(Engine):
             on a GPU in bfloat16 or float16 and logs what runs and why.
         tuning: File of block sizes from `save_tuning`; with it nothing is measured here. Without,
             the first film of a size is slow on a GPU: its kernels are tuned.
+        model: Weights that are loaded already, of the checkpoint's configuration, in `dtype`. The
+            checkpoint then needs none, and its digest is empty.
 
     Attributes:
         is_fused: Our kernels run.
@@ -65,10 +67,11 @@ class ReferenceEngine(Engine):
         dtype: torch.dtype = torch.float32,
         kernels: Kernels = "auto",
         tuning: Path | None = None,
+        model: Qwen2_5_VLForConditionalGeneration | None = None,
     ) -> None:
         self.manifest = describe(
             checkpoint,
-            digest=checkpoint.digest(),
+            digest=checkpoint.digest() if model is None else "",
             backend="reference",
             precision=str(dtype).removeprefix("torch."),
             budget=PixelBudget(),
@@ -87,10 +90,11 @@ class ReferenceEngine(Engine):
         )
         if tuning is not None:
             load_tuning(tuning)
-        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            checkpoint.folder, dtype=dtype
-        ).to(self._device)
-        self._model.eval()
+        if model is None:
+            model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                checkpoint.folder, dtype=dtype
+            )
+        self._model = model.to(self._device).eval()
         if self.is_fused:
             tower = self._model.model.visual
             tower.merger = FusedMerger(tower.merger)

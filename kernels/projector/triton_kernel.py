@@ -311,7 +311,11 @@ def _timer(launch: Callable[[BlockConfig], None]) -> Callable[[BlockConfig], flo
     def measure(config: BlockConfig) -> float:
         try:
             # It empties the L2 cache between runs, as the tower and the decoder do in service.
-            return float(triton.testing.do_bench(lambda: launch(config), warmup=5, rep=30))
+            return float(
+                triton.testing.do_bench(
+                    lambda: launch(config), warmup=5, rep=30, return_mode="median"
+                )
+            )
         except OutOfResources:
             return math.inf
 
