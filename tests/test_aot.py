@@ -46,7 +46,6 @@ POINTERS = (
 )
 ARGUMENTS = {
     **{name: (1 << 40) + i for i, name in enumerate(POINTERS)},
-    "height": 30,
     "width": 31,
     "row_stride": 1 << 33,
     "entries": 256,
@@ -319,9 +318,9 @@ def test_which_file_runs_on_which_device(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"height": None}, TypeError, r"missing \['height'\], unknown \[\]"),
+        ({"width": None}, TypeError, r"missing \['width'\], unknown \[\]"),
         ({"extra": 1}, TypeError, r"missing \[\], unknown \['extra'\]"),
-        ({"height": 1 << 31}, ValueError, "height=2147483648 is no i32"),
+        ({"width": 1 << 31}, ValueError, "width=2147483648 is no i32"),
         ({"pixels_ptr": -1}, ValueError, "pixels_ptr=-1 is no"),
     ],
 )

@@ -18,7 +18,7 @@ To launch one (pointers are addresses on the device, as `tensor.data_ptr()` give
     from cxr_reason.kernels.aot.loader import KernelLibrary
 
     library = KernelLibrary.installed()
-    library.launch("preprocess_fp16_any", {"pixels_ptr": …, "height": …}, stream=…)
+    library.launch("preprocess_fp16_any", {"pixels_ptr": …, "width": …}, stream=…)
 
 A manifest lists for each file what a launcher must know: entry symbol, parameters in order with
 their types, those that must be multiples of 16, the grid rule, threads of a block, dynamic shared

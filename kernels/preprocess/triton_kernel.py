@@ -38,12 +38,12 @@ def unpack(pair):
 
 
 @triton.jit
-def load_stored(pixels_ptr, o_row, o_column, height, width, row_stride):
-    """Load stored values `[rows, columns]`; 0 right of the film, the last row below it."""
+def load_stored(pixels_ptr, o_row, o_column, i_row_end, i_column_end, row_stride):
+    """Load stored values `[rows, columns]`; past the end the last row, and 0."""
     # 64 bits: a view may have a row stride of any size.
-    p_rows = pixels_ptr + tl.minimum(o_row, height - 1).to(tl.int64)[:, None] * row_stride
+    p_rows = pixels_ptr + tl.minimum(o_row, i_row_end - 1).to(tl.int64)[:, None] * row_stride
     # Tiles share pixels through L2; L1 is left to the table.
-    is_inside = (o_column < width)[None, :]
+    is_inside = (o_column < i_column_end)[None, :]
     return tl.load(p_rows + o_column[None, :], mask=is_inside, other=0, cache_modifier=".cg")
 
 
@@ -57,7 +57,6 @@ def preprocess_kernel(
     column_weights_ptr,
     slots_ptr,
     patches_ptr,
-    height,
     width,
     row_stride,
     entries,
@@ -100,9 +99,10 @@ def preprocess_kernel(
     b_column_starts = tl.load(column_starts_ptr + o_x, mask=b_has_x, other=0)
     i_row_begin = tl.load(row_starts_ptr + i_y)
     i_row_end = tl.load(row_starts_ptr + i_y_end - 1) + row_taps
-    # From a multiple of 8 pixels on, so that loads are 16 bytes wide where the film's rows allow.
+    # Multiples of 8 pixels, so that loads are 16 bytes wide where the film's rows allow it.
     i_column_begin = tl.load(column_starts_ptr + i_x) // 8 * 8
     i_column_end = tl.load(column_starts_ptr + i_x_end - 1) + column_taps
+    i_column_end = tl.minimum((i_column_end + 7) // 8 * 8, width)
 
     b_out = tl.zeros([TILE_H, TILE_W], dtype=tl.float32)
     for i_column in range(i_column_begin, i_column_end, BLOCK_C):
@@ -110,11 +110,13 @@ def preprocess_kernel(
         b_sum = tl.zeros([TILE_H, BLOCK_C], dtype=tl.float32)
         # One block ahead in registers: its latency passes while the block before is looked up.
         o_row = i_row_begin + tl.arange(0, BLOCK_R)
-        b_next = load_stored(pixels_ptr, o_row, o_column, height, width, row_stride)
+        b_next = load_stored(pixels_ptr, o_row, o_column, i_row_end, i_column_end, row_stride)
         for i_row in range(i_row_begin, i_row_end, BLOCK_R):
             o_row = i_row + tl.arange(0, BLOCK_R)
             b_stored = b_next
-            b_next = load_stored(pixels_ptr, o_row + BLOCK_R, o_column, height, width, row_stride)
+            b_next = load_stored(
+                pixels_ptr, o_row + BLOCK_R, o_column, i_row_end, i_column_end, row_stride
+            )
             # The last entry for a value that the table lacks: no read outside of it.
             b_index = tl.minimum(b_stored.to(tl.int32), entries - 1)
             b_light = tl.load(table_ptr + b_index)  # [BLOCK_R, BLOCK_C]
@@ -195,6 +197,8 @@ class Blocks(NamedTuple):
 BLOCKS = (
     Blocks(tile_h=32, tile_w=16, rows=16, columns=64, num_warps=4),
     Blocks(tile_h=32, tile_w=16, rows=16, columns=64, num_warps=2),
+    Blocks(tile_h=32, tile_w=16, rows=16, columns=32, num_warps=2),
+    Blocks(tile_h=32, tile_w=32, rows=16, columns=64, num_warps=4),
     Blocks(tile_h=32, tile_w=16, rows=16, columns=128, num_warps=4),
     Blocks(tile_h=32, tile_w=16, rows=16, columns=128, num_warps=2),
     Blocks(tile_h=32, tile_w=16, rows=32, columns=128, num_warps=4),
@@ -219,7 +223,7 @@ def _make_variant(dtype: str, *, aligned: bool) -> KernelVariant:
         "slots_ptr": "*i32",
         "patches_ptr": f"*{dtype}",
     }
-    sizes = ("height", "width", "row_stride", "entries", "row_taps", "column_taps")
+    sizes = ("width", "row_stride", "entries", "row_taps", "column_taps")
     integers = dict.fromkeys((*sizes, "grid_height", "grid_width"), "i32") | {"row_stride": "i64"}
     constexprs = {"HAS_SLOTS": True, "SPLIT_LIGHT": dtype == "fp32", **BLOCKS[0].constexprs}
     return KernelVariant(

@@ -172,7 +172,6 @@ def launch(
             column_weights,
             slots,
             patches,
-            height,
             width,
             pixels.stride(0),
             len(display_table),
