@@ -96,7 +96,7 @@ def check_preprocess(shape: tuple[int, int], scope: Scope) -> str | None:
     device_film = [torch.from_numpy(array).to(scope.device) for array in (pixels, table)]
     result = preprocess_triton(*device_film, grid).cpu().numpy()
     error = np.abs(result - preprocess_reference(pixels, table, grid)).max()
-    # The tests allow 2e-6 and derive it; the sums of the largest films here have more terms.
+    # The tests allow 4e-6 and derive it; the sums of the largest films here have more terms.
     return None if error <= 5e-6 else f"off by {error:.1e} of full scale; 5e-6 are allowed"
 
 

@@ -76,10 +76,9 @@ def preprocess_kernel(
     out[y, x] = clamp(Σ_c (Σ_r down[y, r] · table[pixels[r, c]]) · across[x, c], 0, 1)
 
     The inner sum comes first because its factor, the looked-up block, is used as it arrives.
-    Products are of float16 parts (high · high + high · low + low · high) with float32 sums: 2^-22
-    of float32's product, at the rate of tensor cores, the same on all architectures and in the
-    interpreter. Without SPLIT_LIGHT intensities are rounded to float16, as a half-precision
-    result is anyway.
+    A product of float32 is three of float16 parts (high · high + high · low + low · high) on
+    tensor cores, within 2^-22, with float32 sums. Without SPLIT_LIGHT intensities are rounded to
+    float16, which costs as much as rounding the result does.
 
     The filter is `precompute_coeffs` and `ImagingResample*` of Pillow:
     https://github.com/python-pillow/Pillow/blob/11.0.0/src/libImaging/Resample.c
@@ -153,13 +152,13 @@ def preprocess_kernel(
     b_slots = (o_patch_y // MERGE * (grid_width * MERGE) + o_patch_y % MERGE * MERGE)[:, None] + (
         o_patch_x // MERGE * (MERGE * MERGE) + o_patch_x % MERGE
     )[None, :]  # [TILE_H, TILE_W]
-    b_stored_here = b_has_y[:, None] & b_has_x[None, :]
+    b_is_stored = b_has_y[:, None] & b_has_x[None, :]
     if HAS_SLOTS:
-        b_slots = tl.load(slots_ptr + b_slots, mask=b_stored_here, other=-1)
-        b_stored_here = b_slots >= 0
+        b_slots = tl.load(slots_ptr + b_slots, mask=b_is_stored, other=-1)
+        b_is_stored = b_slots >= 0
     o_in_patch = (o_y % PATCH * PATCH)[:, None] + (o_x % PATCH)[None, :]
     p_patches = patches_ptr + b_slots.to(tl.int64) * (PATCH * PATCH) + o_in_patch
-    tl.store(p_patches, b_out.to(patches_ptr.dtype.element_ty), mask=b_stored_here)
+    tl.store(p_patches, b_out.to(patches_ptr.dtype.element_ty), mask=b_is_stored)
 
 
 class Blocks(NamedTuple):
