@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -333,3 +334,48 @@ def test_kernels_in_the_interpreter() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+# Compiled code
+
+
+def find_early_reads(ptx: str) -> list[str]:
+    """Return statements that touch sums of tensor cores (wgmma) before the wait for them."""
+    register = re.compile(r"%[rf]\d+")
+    open_group: set[str] = set()
+    groups: list[set[str]] = []
+    found = []
+    text = " ".join(line.partition("//")[0].strip() for line in ptx.splitlines())
+    for statement in text.split(";"):
+        wait = re.search(r"wgmma\.wait_group\.sync\.aligned (\d+)", statement)
+        if "wgmma.mma_async" in statement:
+            open_group |= set(register.findall(re.search(r"{(.*?)}", statement)[1]))
+        elif "wgmma.commit_group" in statement:
+            groups.append(open_group)
+            open_group = set()
+        elif wait:
+            groups = groups[len(groups) - int(wait[1]) :] if int(wait[1]) else []
+        elif set(register.findall(statement)) & set().union(open_group, *groups):
+            found.append(statement.strip())
+    return found
+
+
+def test_sums_are_not_read_while_the_tensor_cores_write_them(tmp_path: Path) -> None:
+    from cxr_reason.kernels.aot.compile import compile_kernels
+    from cxr_reason.kernels.projector.triton_kernel import AOT_VARIANTS
+
+    early = (
+        "wgmma.mma_async.m64n8k16 {%f1, %f2}, {%r1}, %rd1; wgmma.commit_group;"
+        " wgmma.wait_group.sync.aligned 1; add.f32 %f3, %f2, %f9;"
+        " wgmma.wait_group.sync.aligned 0; add.f32 %f3, %f1, %f9;"
+    )
+    assert find_early_reads(early) == ["add.f32 %f3, %f2, %f9"]
+
+    variants = [variant for variant in AOT_VARIANTS if "_3b_" in variant.name]
+    compile_kernels(variants, [90], tmp_path)
+    files = sorted(tmp_path.glob("*.ptx"))
+    assert len(files) == 4
+    for file in files:
+        ptx = file.read_text()
+        assert "wgmma.mma_async" in ptx, file.name
+        assert find_early_reads(ptx) == [], file.name

@@ -94,6 +94,7 @@ def projector_fc1_kernel(
         transformers v5, models/qwen2_5_vl/modeling_qwen2_5_vl.py, `Qwen2_5_VLPatchMerger`.
     """
     H: tl.constexpr = 4 * D
+    STEPS: tl.constexpr = D // BK
     i_t, i_n = tl.program_id(0), tl.program_id(1)
     o_t = i_t * BT + tl.arange(0, BT)
     o_n = i_n * BN + tl.arange(0, BN)
@@ -116,18 +117,23 @@ def projector_fc1_kernel(
     # register layout, and two layouts cost the shared tile its swizzle (README.md, Squares).
     b_ones = tl.full([BK, 16], 1.0, tl.float32).to(tl.bfloat16)
     b_hidden = tl.zeros([BT, BN], tl.float32)
-    # Flat: loads of the next segment start before this one ends.
-    for i_s in tl.range(0, 4, flatten=True):
-        b_segment = tl.zeros([BT, BN], tl.float32)
-        b_squares = tl.zeros([BT, 16], tl.float32)
-        for i_k in range(0, D, BK):
-            b_x = tl.load(p_x + (i_s * D + i_k), mask=m_t[:, None], other=0.0).to(tl.float32)
-            b_w = tl.load(p_w + (i_s * D + i_k))
-            b_g = tl.load(norm_weight + i_k + o_k).to(tl.float32) * SHRINK
-            b_squares = tl.dot((b_x * b_x).to(tl.bfloat16), b_ones, b_squares)
-            b_segment = tl.dot((b_x * b_g[None, :]).to(b_w.dtype), b_w, b_segment)
-        b_mean = tl.max(b_squares, axis=1) / D  # all 16 columns are alike
-        b_hidden += b_segment * (tl.rsqrt(b_mean + EPSILON) / SHRINK)[:, None]
+    b_segment = tl.zeros([BT, BN], tl.float32)
+    b_squares = tl.zeros([BT, 16], tl.float32)
+    # One loop for all segments: loads of the next segment start before this one ends.
+    for i in range(4 * STEPS):
+        i_step = i % STEPS
+        b_x = tl.load(p_x + i * BK, mask=m_t[:, None], other=0.0).to(tl.float32)
+        b_w = tl.load(p_w + i * BK)
+        b_g = tl.load(norm_weight + i_step * BK + o_k).to(tl.float32) * SHRINK
+        b_squares = tl.dot((b_x * b_x).to(tl.bfloat16), b_ones, b_squares)
+        b_segment = tl.dot((b_x * b_g[None, :]).to(b_w.dtype), b_w, b_segment)
+        if i_step == STEPS - 1:
+            b_mean = tl.max(b_squares, axis=1) / D  # all 16 columns are alike
+            b_hidden += b_segment * (tl.rsqrt(b_mean + EPSILON) / SHRINK)[:, None]
+            # Not tl.zeros: that becomes a select of every step's sums, which on sm_90 the tensor
+            # cores still write then (README.md, Reset).
+            b_squares *= 0.0
+            b_segment *= 0.0
 
     b_hidden += tl.load(bias + o_n).to(tl.float32)[None, :]
     b_hidden = 0.5 * b_hidden * (1.0 + tl.erf(b_hidden * 0.7071067811865476))  # 1 / sqrt(2)
