@@ -28,9 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, make_report
-
 from cxr_reason.findings import NO_FINDING
+from cxr_reason.machine import describe_machine, make_report
 from cxr_reason.statements import (
     NIH_LABELS,
     Statement,

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from machine import describe_machine, make_report
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine import sequence
@@ -28,6 +27,7 @@ from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.kernels.preprocess import Grid, PixelBudget, fit_grid, preprocess
+from cxr_reason.machine import describe_machine, make_report
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
 from cxr_reason.radiograph import decode_radiograph
 

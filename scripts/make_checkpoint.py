@@ -23,7 +23,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLImageProcessor,
 )
 
 from cxr_reason.checkpoint import NOTICE_KEY
@@ -178,7 +177,7 @@ def randomise(model: Qwen2_5_VLForConditionalGeneration) -> None:
     ever, and a test of equality would be empty. So attention is twice as sharp and twice as loud,
     and biases and norms are not 0 and 1.
     """
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator(model.device).manual_seed(SEED)
     for name, weight in model.named_parameters():
         if weight.dim() == 1:
             centre = 1.0 if "norm" in name or "ln_q" in name else 0.0
@@ -213,6 +212,9 @@ def main() -> None:
     )
     model.save_pretrained(output, max_shard_size="4GB")
     tokenizer.save_pretrained(output)
+    # Needs torchvision, which the rest of this module does not.
+    from transformers import Qwen2VLImageProcessor
+
     budget = PixelBudget()
     Qwen2VLImageProcessor(
         min_pixels=budget.min_pixels, max_pixels=budget.max_pixels

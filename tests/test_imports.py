@@ -50,10 +50,12 @@ DIRECTIONS: dict[str, set[str]] = {
     },
     "client": {*BASE, "reading", "trace", "prompts"},
     "gateway": {*BASE, "client", "reading"},
+    "machine": set(),
+    "bench": {*BASE, "kernels", "radiograph", "display_table", "machine"},
     # What the commands print, and the commands, which put the parts together.
     "render": {*BASE, "audit", "reading", "trace", "client"},
     "cli": {*BASE, "engine", "kernels", "serving", "client", "radiograph", "film", "trace"}
-    | {"reading", "prompts", "checkpoint", "render", "training"},
+    | {"reading", "prompts", "checkpoint", "render", "training", "bench"},
 }
 
 # Part → the only distributions it may import, at any depth. Parts that are not here may import any.
@@ -62,8 +64,7 @@ THIRD_PARTY: dict[str, set[str]] = {
         part: set()
         for part in ("errors", "findings", "contract", "film", "trace", "audit", "reading")
     },
-    "statements": set(),
-    "prompts": set(),
+    **{part: set() for part in ("prompts", "statements", "machine")},
     "checkpoint": {"huggingface_hub", "safetensors", "torch"},
     "display_table": {"numpy"},
     # gRPC and protobuf come with tritonclient.

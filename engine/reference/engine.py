@@ -1,15 +1,19 @@
 """Runs a checkpoint with transformers, one request at a time.
 
 Vision tower, embeddings, positions, attention and cache are transformers' own: only the prompt's
-text, the choice of tokens and the stream of text are shared with the other backends.
+text, the choice of tokens and the stream of text are shared with the other backends. On a GPU our
+kernels take the place of the projector and of the preprocessing; `kernels="torch"` keeps
+transformers' own, the oracle.
 """
 
 from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLForConditionalGeneration
@@ -25,9 +29,11 @@ from cxr_reason.engine.base import (
 )
 from cxr_reason.engine.build import DEFAULT_CONTEXT_LENGTH, describe
 from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.engine.reference.fused import FusedMerger, Kernels, decide_kernels
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import BadRequestError, GenerationError
-from cxr_reason.kernels.preprocess.geometry import PixelBudget
+from cxr_reason.kernels.preprocess import Grid, PixelBudget, preprocess
+from cxr_reason.kernels.projector import load_tuning
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,18 @@ class ReferenceEngine(Engine):
         checkpoint: What to run.
         device: Torch device.
         dtype: Of the weights and activations; fp32 for an oracle.
+        kernels: "triton" runs our kernels, "torch" transformers' own modules, "auto" takes triton
+            on a GPU in bfloat16 or float16 and logs what runs and why.
+        tuning: File of block sizes from `save_tuning`; with it nothing is measured here. Without,
+            the first film of a size is slow on a GPU: its kernels are tuned.
+        model: Weights that are loaded already, of the checkpoint's configuration, in `dtype`. The
+            checkpoint then needs none, and its digest is empty.
+
+    Attributes:
+        is_fused: Our kernels run.
+
+    Raises:
+        EngineError: `kernels="triton"` cannot run, or the tuning file is not one.
     """
 
     def __init__(
@@ -47,10 +65,13 @@ class ReferenceEngine(Engine):
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
+        kernels: Kernels = "auto",
+        tuning: Path | None = None,
+        model: Qwen2_5_VLForConditionalGeneration | None = None,
     ) -> None:
         self.manifest = describe(
             checkpoint,
-            digest=checkpoint.digest(),
+            digest=checkpoint.digest() if model is None else "",
             backend="reference",
             precision=str(dtype).removeprefix("torch."),
             budget=PixelBudget(),
@@ -60,27 +81,65 @@ class ReferenceEngine(Engine):
             files={},
         )
         self._device = torch.device(device)
-        self._model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            checkpoint.folder, dtype=dtype
-        ).to(self._device)
-        self._model.eval()
+        self.is_fused = decide_kernels(
+            kernels,
+            self._device,
+            dtype,
+            size=int(checkpoint.vision["hidden_size"]),
+            out_size=int(checkpoint.vision["out_hidden_size"]),
+        )
+        if tuning is not None:
+            load_tuning(tuning)
+        if model is None:
+            model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                checkpoint.folder, dtype=dtype
+            )
+        self._model = model.to(self._device).eval()
+        if self.is_fused:
+            tower = self._model.model.visual
+            tower.merger = FusedMerger(tower.merger)
         self._prompts = PromptEncoder(
             checkpoint.folder, image_token_id=self.manifest.image_token_id
         )
-        self._mean = torch.tensor(checkpoint.preprocessor["image_mean"])
-        self._std = torch.tensor(checkpoint.preprocessor["image_std"])
+        self._mean = torch.tensor(checkpoint.preprocessor["image_mean"], device=self._device)
+        self._std = torch.tensor(checkpoint.preprocessor["image_std"], device=self._device)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="reference")
-
-    def expand_patches(self, patches: Array) -> Tensor:
-        """Return gray patches as the `pixel_values` of transformers, float32 `[N, 1176]`."""
-        gray = torch.from_numpy(patches)[:, None, None, :]  # [N, 1, 1, 196]
-        colour = (gray - self._mean[:, None, None]) / self._std[:, None, None]
-        return colour.repeat(1, 1, 2, 1).flatten(1)
 
     @torch.inference_mode()
     def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
         """See `Engine`."""
-        values = self.expand_patches(patches).to(self._device, self._model.dtype)
+        return self._encode(torch.from_numpy(patches).to(self._device), grid)
+
+    @torch.inference_mode()
+    def encode_pixels(
+        self,
+        pixels: npt.NDArray[np.uint16],
+        display_table: npt.NDArray[np.float32],
+        grid: Grid,
+    ) -> VisualInput:
+        """Preprocess and encode a film; with our kernels, without leaving the device in between.
+
+        Args:
+            pixels: uint16 `[H, W]`, stored values.
+            display_table: float32 `[entries]`, intensity 0..1 of each stored value.
+            grid: Size in patches, from `fit_grid`.
+        """
+        if not self.is_fused:
+            return self.encode(preprocess(pixels, display_table, grid), grid)
+        # Needs triton, which a CPU may lack.
+        from cxr_reason.kernels.preprocess.triton_op import preprocess_triton
+
+        film, table = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+            for array in (pixels, display_table)
+        )
+        return self._encode(preprocess_triton(film, table, grid), grid)
+
+    def _encode(self, patches: Tensor, grid: tuple[int, int]) -> VisualInput:
+        """Encode gray patches, float32 `[N, 196]` on the device."""
+        # The three channels and two frames of `pixel_values` in transformers, [N, 1176].
+        colour = (patches[:, None, None, :] - self._mean[:, None, None]) / self._std[:, None, None]
+        values = colour.repeat(1, 1, 2, 1).flatten(1).to(self._model.dtype)
         output = self._model.model.get_image_features(values, self._thw(grid))
         (tokens,) = output.pooler_output
         return VisualInput(tokens.float().cpu().numpy(), grid)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,11 +20,21 @@ from cxr_reason.kernels.preprocess.geometry import (
 )
 from cxr_reason.kernels.preprocess.reference import preprocess_reference
 
-__all__ = ["MERGE_SIZE", "PATCH_SIZE", "Grid", "PixelBudget", "fit_grid", "preprocess"]
+__all__ = ["MERGE_SIZE", "PATCH_SIZE", "Backend", "Grid", "PixelBudget", "fit_grid", "preprocess"]
+
+Backend = Literal["auto", "native", "reference"]
+
+_logger = logging.getLogger(__name__)
 
 
 def preprocess(
-    pixels: NDArray[np.uint16], display_table: NDArray[np.float32], grid: Grid
+    pixels: NDArray[np.uint16],
+    display_table: NDArray[np.float32],
+    grid: Grid,
+    *,
+    patch_order: NDArray[np.int64] | None = None,
+    num_threads: int = 1,
+    backend: Backend = "auto",
 ) -> NDArray[np.float32]:
     """Look up, resize and cut a film into the patches of Qwen2.5-VL.
 
@@ -32,15 +48,53 @@ def preprocess(
         display_table: float32 `[entries]`, intensity 0..1 of each stored value; every value in
             `pixels` is below `entries`.
         grid: Size of the result in patches, both sides even, from `fit_grid`.
+        patch_order: int64 `[grid.height * grid.width]`, a permutation: row i of the result is the
+            patch at `patch_order[i]` of the order above. `VisionPlan.window_order` is one.
+        num_threads: Threads of `native`. The result is the same, bit by bit, for any number.
+        backend: `native` is compiled code, `reference` NumPy. `auto` takes `native`, or `reference`
+            where the extension cannot be loaded, and logs why.
 
     Returns:
         float32 `[grid.height * grid.width, 196]`, 0..1, contiguous. Sums are in float32.
 
     Raises:
         TypeError: A dtype other than the above.
-        ValueError: A shape other than the above, an empty film, an odd or empty grid, or a stored
-            value that the table lacks.
+        ValueError: A shape other than the above, an empty film, an odd or empty grid, a stored
+            value that the table lacks, an order that is no permutation, no thread, or an unknown
+            backend.
+        ImportError: `native` was asked for and the extension cannot be loaded.
     """
+    _check(pixels, display_table, grid, patch_order, num_threads)
+    run = _choose(backend)
+    return run(pixels, display_table, grid, patch_order=patch_order, num_threads=num_threads)
+
+
+@cache
+def _choose(backend: Backend) -> Callable[..., NDArray[np.float32]]:
+    if backend not in ("auto", "native", "reference"):
+        raise ValueError(f"backend {backend!r}: must be auto, native or reference")
+    if backend == "reference":
+        return preprocess_reference
+    try:
+        from cxr_reason.kernels.preprocess.native import preprocess_native
+    except ImportError as error:
+        if backend == "native":
+            raise ImportError(
+                f"backend native of preprocess: its extension cannot be loaded ({error}); "
+                "install cxr-reason with a C++ compiler, or choose auto or reference"
+            ) from error
+        _logger.info("preprocess runs in NumPy: the native extension cannot be loaded (%s)", error)
+        return preprocess_reference
+    return preprocess_native
+
+
+def _check(
+    pixels: NDArray[np.uint16],
+    display_table: NDArray[np.float32],
+    grid: Grid,
+    patch_order: NDArray[np.int64] | None,
+    num_threads: int,
+) -> None:
     if pixels.dtype != np.uint16 or display_table.dtype != np.float32:
         raise TypeError(
             "pixels must be uint16 and display_table float32, "
@@ -55,8 +109,10 @@ def preprocess(
         raise ValueError(
             f"grid sides must be positive multiples of {MERGE_SIZE} patches, got {tuple(grid)}"
         )
-    if int(pixels.max()) >= len(display_table):
-        raise ValueError(
-            f"display_table has {len(display_table)} entries, too few for the values in pixels"
-        )
-    return preprocess_reference(pixels, display_table, grid)
+    if patch_order is not None:
+        if patch_order.dtype != np.int64:
+            raise TypeError(f"patch_order must be int64, got {patch_order.dtype}")
+        if not np.array_equal(np.sort(patch_order, axis=None), np.arange(math.prod(grid))):
+            raise ValueError(f"patch_order must hold 0 to {math.prod(grid) - 1} once each")
+    if num_threads < 1:
+        raise ValueError(f"num_threads must be at least 1, got {num_threads}")

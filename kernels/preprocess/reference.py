@@ -12,13 +12,43 @@ from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE, Grid
 _CUBIC_SUPPORT = 2.0  # pixels, at scale 1
 
 
+class TableTooShortError(ValueError):
+    """A film holds a value that its display table lacks.
+
+    Args:
+        entries: Of the table.
+    """
+
+    def __init__(self, entries: int) -> None:
+        super().__init__(f"display_table has {entries} entries, too few for the values in pixels")
+
+
 def preprocess_reference(
-    pixels: NDArray[np.uint16], display_table: NDArray[np.float32], grid: Grid
+    pixels: NDArray[np.uint16],
+    display_table: NDArray[np.float32],
+    grid: Grid,
+    *,
+    patch_order: NDArray[np.int64] | None = None,
+    num_threads: int = 1,
 ) -> NDArray[np.float32]:
-    """Same as `cxr_reason.kernels.preprocess.preprocess`, unchecked."""
+    """Same as `cxr_reason.kernels.preprocess.preprocess`, which checks the tensors.
+
+    Args:
+        pixels: See there.
+        display_table: See there.
+        grid: See there.
+        patch_order: See there.
+        num_threads: No effect: NumPy's matrix products have their own setting.
+
+    Raises:
+        TableTooShortError: `pixels` holds a value that `display_table` lacks.
+    """
+    if int(pixels.max()) >= len(display_table):
+        raise TableTooShortError(len(display_table))
     intensity = display_table[pixels]  # [H, W]
     resized = resize(intensity, grid.height * PATCH_SIZE, grid.width * PATCH_SIZE)
-    return patchify(np.clip(resized, 0.0, 1.0), grid)
+    patches = patchify(np.clip(resized, 0.0, 1.0), grid)
+    return patches if patch_order is None else patches[patch_order]
 
 
 def resize(image: NDArray[np.float32], height_px: int, width_px: int) -> NDArray[np.float32]:

@@ -1,8 +1,9 @@
-"""The command `cxr-reason`: build an engine, serve it, read a film.
+"""The command `cxr-reason`: build an engine, serve it, read a film, measure.
 
 cxr-reason build --checkpoint nvidia/NV-Reason-CXR-3B --output engines/nv-reason-cxr-3b
 cxr-reason serve engines/nv-reason-cxr-3b
 cxr-reason read film.dcm
+cxr-reason bench kernels
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cxr_reason import __version__
+from cxr_reason.bench.cli import app as bench
 from cxr_reason.client import Client
 from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
 from cxr_reason.contract import (
@@ -55,6 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Read chest radiographs with a reasoning model. Research use only; not a medical device.",
 )
+app.add_typer(bench, name="bench")
 
 
 @app.command()

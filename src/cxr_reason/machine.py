@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,18 +29,31 @@ def make_report(benchmark: str, packages: Sequence[str], results: list[dict[str,
 
     Args:
         benchmark: Its name.
-        packages: Distributions whose versions belong to the numbers.
+        packages: Distributions whose versions belong to the numbers; those that are not installed
+            are left out.
         results: Rows with case, metric, unit, ours, baseline, baseline_value, ratio, runs.
     """
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     return json.dumps(
         {
             "benchmark": benchmark,
             "machine": describe_machine(),
-            "commit": commit,
-            "versions": {name: importlib.metadata.version(name) for name in packages},
+            "commit": _read_commit(),
+            "versions": {
+                name: importlib.metadata.version(name) for name in packages if _is_installed(name)
+            },
             "results": results,
         }
     )
+
+
+def _is_installed(package: str) -> bool:
+    return bool(list(importlib.metadata.distributions(name=package)))
+
+
+def _read_commit() -> str:
+    """Return the commit of the clone that holds this package; empty if it is not in a clone."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
