@@ -36,7 +36,16 @@ DIRECTIONS: dict[str, set[str]] = {
     "radiograph": {*BASE, "film", "display_table", "dicom_pixels", "dicom_header", "dicom"},
     "kernels": BASE,
     "engine": {*BASE, "kernels", "prompts", "checkpoint", "reading"},
-    "training": {*BASE, "kernels", "prompts", "checkpoint", "trace", "radiograph", "statements"},
+    "training": {
+        *BASE,
+        "kernels",
+        "prompts",
+        "checkpoint",
+        "trace",
+        "radiograph",
+        "display_table",
+        "statements",
+    },
     "serving": {
         *BASE,
         "engine",
