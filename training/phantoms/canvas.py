@@ -21,7 +21,9 @@ Map = NDArray[np.float64]
 _SAMPLE_STEP_PX = 0.9
 # Vessels are so many and so faint that the ripple of a wider step is lost in noise.
 _SEGMENT_STEP_PX = 1.15
-SMALL_STEP_PX = 4  # smooth fields (scatter, equalization) are computed on every fourth pixel
+# Smooth fields (scatter, equalization) are computed on about this many cells a side: near 1 cm each
+# and too few for a linear algebra library to start threads.
+_SMALL_CELLS = 40
 
 
 @dataclass(frozen=True)
@@ -233,16 +235,21 @@ def keep_memory() -> None:
 
     glibc hands the end of its heap back to the system above a threshold that grows with the largest
     block ever freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). Without this a film of 320 pixels
-    spends 40 % of its time on page faults. The block itself is never touched; other allocators are
-    not changed by it.
+    spends almost half of its time on page faults. The block itself is never touched, and other
+    allocators are not changed by it.
     """
     block = np.empty(31 * 2**20, dtype=np.uint8)
     del block
 
 
+def small_step_px(size_px: int) -> int:
+    """Return how many pixels make a cell of a small map."""
+    return max(1, size_px // _SMALL_CELLS)
+
+
 def shrink(values: Map) -> Map:
-    """Average a map `[H, H]` over blocks: a smaller one for smooth fields."""
-    starts = np.arange(0, len(values), SMALL_STEP_PX)
+    """Average a map `[H, H]` over cells: a smaller one for smooth fields."""
+    starts = np.arange(0, len(values), small_step_px(len(values)))
     counts = np.diff(np.append(starts, len(values)))
     sums = np.add.reduceat(np.add.reduceat(values, starts, axis=0), starts, axis=1)
     return np.asarray(sums / np.multiply.outer(counts, counts))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_reason.training.phantoms.anatomy import Anatomy, Side, View
-from cxr_reason.training.phantoms.canvas import SMALL_STEP_PX, Canvas, Map, blur, enlarge, shrink
+from cxr_reason.training.phantoms.canvas import Canvas, Map, blur, enlarge, shrink, small_step_px
 from cxr_reason.training.phantoms.streams import Stream, open_stream
 
 BITS_STORED = 12
@@ -127,16 +127,16 @@ def expose(seed: int, canvas: Canvas, anatomy: Anatomy, attenuation: Map, lung_c
     ratio = rng.uniform(0.15, 0.4) + (0.0 if is_pa else 0.15)
     equalization = rng.uniform(0.2, 0.5)
     units_per_neper = rng.uniform(480.0, 600.0)
-    small_px = canvas.cm_per_px * SMALL_STEP_PX
+    cell_cm = canvas.cm_per_px * small_step_px(canvas.size_px)
     small = shrink(attenuation)
     primary = np.exp(-small)
     # The patient scatters, not the air beside him: direct exposure takes no part.
-    scatter = ratio * blur(np.minimum(primary, 0.3), _SCATTER_SIGMA_CM / small_px)
+    scatter = ratio * blur(np.minimum(primary, 0.3), _SCATTER_SIGMA_CM / cell_cm)
     signal = primary + scatter
     seen = -np.log(signal)
     is_lung = shrink(lung_cm) > 8.0
     lung_level = float(seen[is_lung].mean())
-    smooth = equalization * (blur(seen, _EQUALIZATION_SIGMA_CM / small_px) - lung_level)
+    smooth = equalization * (blur(seen, _EQUALIZATION_SIGMA_CM / cell_cm) - lung_level)
     even = seen - smooth
     lung_even = float(even[is_lung].mean())
     contrast = float(np.percentile(even[small > 1.0], 92)) - lung_even
