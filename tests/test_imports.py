@@ -37,7 +37,16 @@ DIRECTIONS: dict[str, set[str]] = {
     "kernels": BASE,
     "audit": {*BASE, "statements", "trace"},
     "engine": {*BASE, "kernels", "prompts", "checkpoint", "reading"},
-    "training": {*BASE, "kernels", "prompts", "checkpoint", "trace", "radiograph", "statements"},
+    "training": {
+        *BASE,
+        "kernels",
+        "prompts",
+        "checkpoint",
+        "trace",
+        "radiograph",
+        "display_table",
+        "statements",
+    },
     "serving": {
         *BASE,
         "engine",

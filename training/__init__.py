@@ -1,0 +1,1 @@
+"""Training of the reasoner: examples, traces, phantoms, SFT, GRPO and evaluation."""
