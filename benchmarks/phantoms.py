@@ -15,8 +15,7 @@ import statistics
 import time
 from typing import Any
 
-from machine import describe_machine, make_report
-
+from cxr_reason.machine import describe_machine, make_report
 from cxr_reason.training.phantoms import generate_many
 
 AIM_FILMS_PER_S = 40.0
