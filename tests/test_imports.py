@@ -45,6 +45,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "trace",
         "radiograph",
         "display_table",
+        "audit",
         "statements",
     },
     "serving": {
