@@ -5,7 +5,8 @@
     │   ├── UnreadableImageError      not an image, truncated, or no decoder for it
     │   ├── UnsupportedObjectError    an image, but not one frontal chest radiograph
     │   ├── TooLargeError             over a size limit
-    │   └── BadRequestError           prompt, messages or sampling settings
+    │   ├── BadRequestError           prompt, messages or sampling settings
+    │   └── DataError                 a data set for training or evaluation
     ├── EngineError                   the engine could not do its work
     │   ├── CheckpointError           missing files or an unknown architecture
     │   ├── ArtifactError             an engine folder that does not match its manifest
@@ -17,7 +18,8 @@
         └── RequestCancelledError     the caller cancelled
 
 Messages say what was given, what is allowed and what to do. They never hold patient data: no
-header values that identify, no file names, no pixels, no prompt text.
+header values that identify, no file names, no pixels, no prompt text. `DataError` alone names files
+and rows: it is for the owner of a data set, and nothing that serves raises it.
 """
 
 from __future__ import annotations
@@ -69,6 +71,12 @@ class BadRequestError(InputError):
     """Prompt, messages or sampling settings are not valid."""
 
     code = "bad_request"
+
+
+class DataError(InputError):
+    """A data set has missing files, corrupt rows, unknown labels or leaking splits."""
+
+    code = "data"
 
 
 class EngineError(CxrError):
