@@ -8,6 +8,7 @@ import json
 import logging
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from cxr_reason.client import Client, DoneEvent, TextEvent
 from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingParams
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import (
+    ArtifactError,
     BadRequestError,
     CapacityError,
     CxrError,
@@ -386,6 +388,20 @@ def test_stopping_the_server_ends_everything_it_started(engine_dir: Path) -> Non
     assert {path.name for path in Path("/dev/shm").iterdir()} <= before
     listing = subprocess.run(["ps", "-e", "-o", "pgid="], capture_output=True, text=True).stdout
     assert str(pid) not in listing.split()
+
+
+def test_an_altered_engine_is_not_served(engine_dir: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "engine"
+    shutil.copytree(engine_dir, copy)
+    with (copy / "decoder.onnx.data").open("r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    server = TritonServer(copy, addresses=Addresses.free())
+    with pytest.raises(ArtifactError, match=r"decoder\.onnx\.data does not match its digest"):
+        server.start()
+    assert server.pid is None
 
 
 def test_serve_and_read_as_commands(engine_dir: Path, rg1_path: Path) -> None:

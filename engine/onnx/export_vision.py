@@ -18,7 +18,7 @@ from cxr_reason.engine.positions import VisionPlan, plan_vision
 from cxr_reason.engine.vision_tower import build_vision_tower, read_vision_config
 
 OUTPUT_NAME = "visual_tokens"
-OPSET = 20  # the newest that TensorRT 10 reads; the graph needs nothing newer
+OPSET = 20  # the graph needs nothing newer
 
 # Any film with full and partial windows: the graph must not specialise to either.
 _EXAMPLE_GRID = (12, 10)

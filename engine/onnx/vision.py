@@ -15,7 +15,6 @@ from cxr_reason.errors import BadRequestError, GenerationError
 from cxr_reason.kernels.preprocess.geometry import PATCH_SIZE
 
 VISION_MODEL = "vision.onnx"
-VISION_WEIGHTS = "vision.onnx.data"
 # Besides `patches`: fields of `positions.VisionPlan`, in the order of the graph.
 PLAN_INPUTS = (
     "rotary_cos",

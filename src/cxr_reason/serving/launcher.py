@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cxr_reason.engine.artifact import read_manifest
+from cxr_reason.engine.artifact import read_manifest, verify_digests
 from cxr_reason.errors import ServerError
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.guard import Guard
@@ -212,7 +212,8 @@ class TritonServer(TritonProcess):
     ) -> None:
         if isinstance(settings, Path):
             settings = ServingSettings(settings)
-        read_manifest(settings.engine_dir)
+        self._engine_dir = settings.engine_dir
+        self._manifest = read_manifest(settings.engine_dir)
         super().__init__(
             MODEL_REPOSITORY,
             addresses=addresses,
@@ -222,6 +223,17 @@ class TritonServer(TritonProcess):
             log_path=log_path,
             progress=progress,
         )
+
+    def start(self) -> None:
+        """Compare the engine with its digests, once for all models, then start.
+
+        Raises:
+            ArtifactError: A file of the engine was altered.
+            ServerError: See `TritonProcess.start`.
+        """
+        self._progress("checking the engine's digests")
+        verify_digests(self._engine_dir, self._manifest)
+        super().start()
 
     def __enter__(self) -> TritonServer:
         self.start()
