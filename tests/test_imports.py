@@ -61,11 +61,27 @@ DIRECTIONS: dict[str, set[str]] = {
     "client": {*BASE, "reading", "trace", "prompts"},
     "gateway": {*BASE, "client", "reading"},
     "machine": set(),
+    "evaluation": {
+        *BASE,
+        "engine",
+        "kernels",
+        "training",
+        "client",
+        "radiograph",
+        "display_table",
+        "film",
+        "trace",
+        "audit",
+        "reading",
+        "prompts",
+        "statements",
+        "machine",
+    },
     "bench": {*BASE, "kernels", "radiograph", "display_table", "machine"},
     # What the commands print, and the commands, which put the parts together.
     "render": {*BASE, "audit", "reading", "trace", "client"},
     "cli": {*BASE, "engine", "kernels", "serving", "client", "radiograph", "film", "trace"}
-    | {"reading", "prompts", "checkpoint", "render", "training", "bench"},
+    | {"reading", "prompts", "checkpoint", "render", "training", "bench", "evaluation"},
 }
 
 # Part → the only distributions it may import, at any depth. Parts that are not here may import any.

@@ -30,6 +30,7 @@ from cxr_reason.training.phantoms.cases import (
 )
 from cxr_reason.training.phantoms.dicom_file import encode_dicom, write_dicom
 from cxr_reason.training.phantoms.phantom import Phantom, generate_many, make_phantom
+from cxr_reason.training.phantoms.sets import PhantomSplit, phantom_seeds
 from cxr_reason.training.phantoms.truth import Box, PhantomFinding, Zone
 
 __all__ = [
@@ -39,11 +40,13 @@ __all__ = [
     "Box",
     "Phantom",
     "PhantomFinding",
+    "PhantomSplit",
     "State",
     "Zone",
     "encode_dicom",
     "generate_many",
     "label_film",
     "make_phantom",
+    "phantom_seeds",
     "write_dicom",
 ]
