@@ -67,6 +67,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "kernels",
         "training",
         "client",
+        "checkpoint",
         "radiograph",
         "display_table",
         "film",

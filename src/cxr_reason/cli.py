@@ -1,8 +1,9 @@
-"""The command `cxr-reason`: build an engine, serve it, read a film, measure.
+"""The command `cxr-reason`: build an engine, serve it, read a film, evaluate, measure.
 
 cxr-reason build --checkpoint nvidia/NV-Reason-CXR-3B --output engines/nv-reason-cxr-3b
 cxr-reason serve engines/nv-reason-cxr-3b
 cxr-reason read film.dcm
+cxr-reason evaluate --engine engines/nano --data phantoms
 cxr-reason bench kernels
 """
 
@@ -31,6 +32,7 @@ from cxr_reason.contract import (
 )
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import CxrError, InputError, ServerError
+from cxr_reason.evaluation.cli import evaluate
 from cxr_reason.prompts import FIND_ABNORMALITIES
 from cxr_reason.render import print_error, print_stream
 from cxr_reason.serving.addresses import Addresses
@@ -223,6 +225,9 @@ def interruptible() -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+app.command()(interruptible()(evaluate))
 
 
 def _load_build() -> Any:

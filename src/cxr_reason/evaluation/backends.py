@@ -1,0 +1,224 @@
+"""The three backends behind one protocol: the bytes of a film in, outputs out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cxr_reason import __version__
+from cxr_reason.client import Client, DoneEvent
+from cxr_reason.engine.base import (
+    Engine,
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    SamplingParams,
+)
+from cxr_reason.errors import CapacityError, RequestCancelledError
+from cxr_reason.evaluation.occlusion import make_blank
+from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
+from cxr_reason.prompts import parse_prompt
+from cxr_reason.radiograph import decode_radiograph
+from cxr_reason.reading import Reading
+from cxr_reason.trace import Outcome
+
+# Others may use the server too: a busy one is asked again after 1, 2, 4, 8 and 16 seconds.
+_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One generated text.
+
+    Attributes:
+        text: As generated, special tokens removed.
+        truncated: The token limit ended it.
+        num_tokens: Generated tokens.
+    """
+
+    text: str
+    truncated: bool
+    num_tokens: int
+
+
+class Reader(Protocol):
+    """Reads films. `read` is called by several threads at once.
+
+    Attributes:
+        concurrency: Films that keep it busy.
+        provenance: What it is: backend, precision, digests, version.
+    """
+
+    concurrency: int
+    provenance: dict[str, str]
+
+    def read(self, film: bytes, samplings: Sequence[SamplingParams]) -> list[Output]:
+        """Return one output for each of the samplings.
+
+        Raises:
+            CxrError: The film cannot be read; its subclasses say why.
+        """
+
+    def stop(self) -> None:
+        """End every `read` under way with `RequestCancelledError`."""
+
+    def close(self) -> None:
+        """Free what it holds; after `stop` or when all is read."""
+
+
+class EngineReader:
+    """Reads with an engine in this process: an artifact's, or the reference on a checkpoint.
+
+    Args:
+        engine: Closed with this object.
+        prompt: Plain text, or a JSON list of chat messages.
+        concurrency: See `Reader`; the traces of a film are decoded together too.
+    """
+
+    def __init__(self, engine: Engine, *, prompt: str, concurrency: int) -> None:
+        manifest = engine.manifest
+        self.concurrency = concurrency
+        self.provenance = {
+            "backend": manifest.backend,
+            "precision": manifest.precision,
+            # The reference has no artifact: its manifest is made up when it is loaded.
+            "engine_digest": manifest.digest if manifest.files else "",
+            "checkpoint_digest": manifest.checkpoint_digest,
+            "model_notice": manifest.model_notice,
+            "software_version": __version__,
+        }
+        self._engine = engine
+        self._messages = parse_prompt(prompt)
+        self._budget = PixelBudget(manifest.min_pixels, manifest.max_pixels)
+        self._lock = threading.Lock()
+        self._live: set[Generation] = set()
+        self._is_stopped = False
+
+    def read(self, film: bytes, samplings: Sequence[SamplingParams]) -> list[Output]:
+        """See `Reader`."""
+        radiograph = decode_radiograph(film)
+        height_px, width_px = radiograph.pixels.shape
+        grid = fit_grid(height_px, width_px, self._budget)
+        patches = preprocess(radiograph.pixels, radiograph.display_table, grid)
+        visual = self._engine.encode(patches, (grid.height, grid.width))
+        generations = []
+        try:
+            for sampling in samplings:
+                request = GenerationRequest(self._messages, visual, sampling)
+                generations.append(self._start(request))
+            return [_collect(generation) for generation in generations]
+        finally:
+            for generation in generations:
+                generation.cancel()
+            with self._lock:
+                self._live.difference_update(generations)
+
+    def stop(self) -> None:
+        """See `Reader`."""
+        with self._lock:
+            self._is_stopped = True
+            for generation in self._live:
+                generation.cancel()
+
+    def close(self) -> None:
+        """See `Reader`."""
+        self._engine.close()
+
+    def _start(self, request: GenerationRequest) -> Generation:
+        with self._lock:
+            if self._is_stopped:
+                raise _cancelled()
+            generation = self._engine.submit(request)
+            self._live.add(generation)
+            return generation
+
+
+class ServerReader:
+    """Reads with a running server.
+
+    Args:
+        client: Closed with this object.
+        prompt: Plain text, or a JSON list of chat messages.
+        concurrency: Requests at a time.
+
+    Raises:
+        ServerError: The server does not answer; it is asked for one token of a blank film.
+    """
+
+    def __init__(self, client: Client, *, prompt: str, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self._client = client
+        self._prompt = prompt
+        self._is_stopped = False
+        made_by = self._ask(make_blank(128, 128), SamplingParams(max_tokens=1)).provenance
+        self.provenance = {
+            "backend": f"server, {made_by.backend}",
+            "precision": made_by.precision,
+            "engine_digest": made_by.engine_digest,
+            "checkpoint_digest": made_by.checkpoint_digest,
+            "model_notice": made_by.model_notice,
+            "software_version": made_by.software_version,
+        }
+
+    def read(self, film: bytes, samplings: Sequence[SamplingParams]) -> list[Output]:
+        """See `Reader`."""
+        outputs = []
+        for sampling in samplings:
+            reading = self._ask_patiently(film, sampling)
+            is_truncated = reading.outcome == Outcome.TRUNCATED.value
+            outputs.append(Output(reading.text, is_truncated, reading.usage.completion_tokens))
+        return outputs
+
+    def stop(self) -> None:
+        """See `Reader`."""
+        self._is_stopped = True
+
+    def close(self) -> None:
+        """See `Reader`."""
+        self._client.close()
+
+    def _ask_patiently(self, film: bytes, sampling: SamplingParams) -> Reading:
+        for wait_s in _WAITS_S:
+            try:
+                return self._ask(film, sampling)
+            except CapacityError:
+                time.sleep(wait_s)
+        return self._ask(film, sampling)
+
+    def _ask(self, film: bytes, sampling: SamplingParams) -> Reading:
+        events = self._client.stream(
+            film,
+            prompt=self._prompt,
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed,
+        )
+        try:
+            for event in events:
+                if self._is_stopped:
+                    break
+                if isinstance(event, DoneEvent):
+                    return event.reading
+        finally:
+            events.close()  # asks the server to stop what is not finished
+        raise _cancelled()
+
+
+def _collect(generation: Generation) -> Output:
+    texts = []
+    for event in generation:
+        texts.append(event.text)
+        if event.finish_reason is FinishReason.CANCELLED:
+            raise _cancelled()
+        if event.finish_reason is not None:
+            is_truncated = event.finish_reason is FinishReason.LENGTH
+            return Output("".join(texts), is_truncated, generation.usage().completion_tokens)
+    raise AssertionError("a generation ends with a finish reason")
+
+
+def _cancelled() -> RequestCancelledError:
+    return RequestCancelledError("the evaluation was interrupted")

@@ -1,0 +1,192 @@
+"""`cxr-reason evaluate`: measure a checkpoint, an engine or a server on films with known labels."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cxr_reason.contract import DEFAULT_MAX_TOKENS
+from cxr_reason.errors import BadRequestError, ServerError
+from cxr_reason.prompts import FIND_ABNORMALITIES
+
+if TYPE_CHECKING:
+    from cxr_reason.evaluation.backends import Reader
+
+# Import names of the packages; the command itself loads none of them.
+_FOR_EVALUATE = ("jinja2", "matplotlib", "onnxruntime", "PIL", "pydicom", "sklearn", "tokenizers")
+_FOR_CHECKPOINT = ("safetensors", "torch", "transformers")
+
+
+def evaluate(
+    data: Annotated[
+        str,
+        typer.Option(
+            help="`phantoms` (synthetic films), or the folder of a release: NIH ChestX-ray14, "
+            "CheXpert or MIMIC-CXR-JPG. The test split, unless :train or :validation follows."
+        ),
+    ],
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Folder or Hugging Face id; runs with transformers.")
+    ] = None,
+    engine: Annotated[
+        Path | None, typer.Option(help="Engine folder made by `cxr-reason build`.")
+    ] = None,
+    server: Annotated[str | None, typer.Option(help="gRPC address of a running server.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Most films.")] = None,
+    traces: Annotated[
+        int,
+        typer.Option(min=1, help="Traces that probabilities are the mean of; 1 is the greedy one."),
+    ] = 1,
+    temperature: Annotated[
+        float, typer.Option(help="Of the traces, where there are several.")
+    ] = 1.0,
+    max_tokens: Annotated[
+        int, typer.Option(help="Limit of generated tokens.")
+    ] = DEFAULT_MAX_TOKENS,
+    prompt: Annotated[
+        str, typer.Option(help="Plain text, or a JSON list of chat messages.")
+    ] = FIND_ABNORMALITIES,
+    seed: Annotated[int, typer.Option(min=0, help="Of traces, choices and bootstrap.")] = 0,
+    faithfulness: Annotated[
+        int, typer.Option(min=0, help="Most films with boxes to cover; 0 leaves this part out.")
+    ] = 100,
+    max_batch: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
+    device: Annotated[
+        str, typer.Option(help="Of --checkpoint: cpu in float32, cuda in bfloat16.")
+    ] = "cpu",
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines: keeps finished films here, and goes on if it is there."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+) -> None:
+    """Measure a checkpoint, an engine or a server on films with known labels.
+
+    Needs the extra `evaluate`; with --checkpoint also `build`. See docs/evaluation.md.
+
+    Example: cxr-reason evaluate --engine engines/nano --data phantoms --limit 20 --max-tokens 64
+    """
+    backends = [name for name in (checkpoint, engine, server) if name is not None]
+    if len(backends) != 1:
+        raise BadRequestError(
+            f"evaluate: {len(backends)} of --checkpoint, --engine and --server; give one"
+        )
+    _check_installed(_FOR_EVALUATE, "evaluate")
+    if checkpoint is not None:
+        _check_installed(_FOR_CHECKPOINT, "evaluate,build")
+    # What these import comes with the extras.
+    from cxr_reason.evaluation.cases import load_cases, parse_source
+    from cxr_reason.evaluation.evaluate import Settings, evaluate_cases
+    from cxr_reason.evaluation.report import write_report
+    from cxr_reason.evaluation.run import Record, Run
+    from cxr_reason.evaluation.summary import print_summary, to_json
+
+    source = parse_source(data)
+    settings = Settings(traces, temperature, max_tokens, seed, faithfulness)
+    samplings = settings.samplings
+    if report is not None and not report.absolute().parent.is_dir():
+        raise BadRequestError("report: the folder for it does not exist; make it, or give another")
+    with _progress() as progress:
+        cases = load_cases(
+            source, limit, seed=seed, progress=lambda *done: progress("loading films", *done)
+        )
+        reader = _open_reader(checkpoint, engine, server, prompt, max_batch, device)
+        try:
+            # What outputs depend on; not what is computed of them.
+            key = {**reader.provenance, "prompt": prompt, "samplings": [*map(asdict, samplings)]}
+            record = Record(resume, key) if resume is not None else None
+        except BaseException:
+            reader.close()
+            raise
+        with Run(reader, samplings, record) as run:
+            evaluation = evaluate_cases(cases, run, settings, progress)
+    origin = {
+        "model": reader.provenance,
+        "data": source.name,
+        "settings": {**asdict(settings), "prompt": prompt, "limit": limit},
+    }
+    # With --json, stdout is for that line alone.
+    print_summary(Console(stderr=as_json), evaluation, title=f"{source.name}")
+    if report is not None:
+        command = shlex.join(["cxr-reason", *sys.argv[1:]])
+        write_report(report, evaluation, {**origin, "command": command})
+    if as_json:
+        sys.stdout.write(to_json(evaluation, origin) + "\n")
+
+
+def _open_reader(
+    checkpoint: str | None,
+    engine: Path | None,
+    server: str | None,
+    prompt: str,
+    max_batch: int,
+    device: str,
+) -> Reader:
+    from cxr_reason.evaluation.backends import EngineReader, ServerReader
+
+    if server is not None:
+        from cxr_reason.client import Client
+
+        client = Client(server)
+        try:
+            return ServerReader(client, prompt=prompt, concurrency=max_batch)
+        except BaseException:
+            client.close()
+            raise
+    if engine is not None:
+        from cxr_reason.engine.config import EngineConfig
+        from cxr_reason.engine.registry import load_engine
+
+        # Every film may queue all its traces at once.
+        config = EngineConfig(max_batch=max_batch, max_queue=1_000_000)
+        return EngineReader(load_engine(engine, config), prompt=prompt, concurrency=max_batch)
+    import torch
+
+    from cxr_reason.checkpoint import open_checkpoint
+    from cxr_reason.engine.reference.engine import ReferenceEngine
+
+    if device != "cpu" and not torch.cuda.is_available():
+        raise BadRequestError(f"device: {device!r} is not available here; give cpu")
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    reference = ReferenceEngine(open_checkpoint(str(checkpoint)), device=device, dtype=dtype)
+    # It decodes one request at a time; a second film is prepared meanwhile.
+    return EngineReader(reference, prompt=prompt, concurrency=2)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show each step with a bar on stderr."""
+    with Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def update(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done)
+
+        yield update
+
+
+def _check_installed(modules: tuple[str, ...], extra: str) -> None:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServerError(
+            f"`cxr-reason evaluate` needs {', '.join(missing)}: pip install 'cxr-reason[{extra}]'"
+        )
