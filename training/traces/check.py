@@ -14,6 +14,7 @@ from cxr_reason.errors import BadRequestError
 from cxr_reason.findings import LABELS, NO_FINDING
 from cxr_reason.statements import TO_CHEXPERT, Statement, collect_labels, find_statements
 from cxr_reason.trace import Outcome, parse_trace
+from cxr_reason.training.rewards import structure_reward
 from cxr_reason.training.traces.facts import ZONE_OF_REGION, Facts, gold_answer, sides_of
 from cxr_reason.training.traces.places import LUNG_LABELS, PLEURAL_LABELS, places_of
 
@@ -21,6 +22,11 @@ _CLEAR_ZONE = re.compile(
     r"\b(?P<side>right|left) (?P<third>upper|mid)?(?:dle)?(?P<low>lower)? (?:lung )?zone"
     r" (?:is|appears|remains|looks) clear\b",
     re.IGNORECASE,
+)
+
+_SECTIONS = (
+    "quality, devices, airways, lungs, pleura, mediastinum, hila, heart, abdomen, bones, and a"
+    " summary that begins with 'In summary'"
 )
 
 
@@ -34,6 +40,7 @@ def check_trace(text: str, facts: Facts) -> None:
     """Refuse a trace that its source does not bear out.
 
     - The form is complete: every tag once, nothing outside of them.
+    - The sections are all there, in their order.
     - Each known label is stated as the source has it; no other finding is stated at all.
     - Sides and zones of what is stated are those of the source's signs.
     - Nothing is both stated and denied of the same place, and no zone with a sign in it is clear.
@@ -56,6 +63,8 @@ def _find_problems(text: str, facts: Facts) -> Iterator[str]:
         issues = ", ".join(issue.value for issue in trace.issues)
         yield f"the form is {trace.outcome.value}{f' ({issues})' if issues else ''}"
         return
+    if structure_reward(text) < 1.0:
+        yield f"the sections must be, each in its own sentences: {_SECTIONS}"
     statements = find_statements(trace.reasoning)
     yield from _unsupported(statements, facts)
     yield from _self_contradictions(statements)
@@ -89,12 +98,16 @@ def _unsupported(statements: Sequence[Statement], facts: Facts) -> Iterator[str]
 
 
 def _misplaced(statement: Statement, label: str, facts: Facts) -> Iterator[str]:
-    signs = [sign for sign in facts.signs if sign in facts.signs_of(label) or sign.label == label]
+    # What is certain may be hedged, but a suspicion does not place what is stated as present.
+    signs = [
+        sign
+        for sign in facts.all_signs_of(label)
+        if statement.polarity == "uncertain" or sign.state == "present"
+    ]
     if statement.side and statement.side not in sides_of(signs):
         yield f"{label} is stated on the side {statement.side!r} without a source"
     zone = ZONE_OF_REGION.get(statement.region or "")
-    thirds = {third for sign in signs for _, third in places_of(sign)}
-    if zone and signs and zone not in thirds:
+    if zone and not any(sign.zone in (zone, "diffuse") for sign in signs):
         yield f"{label} is stated in the {zone} zone without a source"
 
 

@@ -76,9 +76,11 @@ class Facts:
         Those of its own state only: what is present is not placed by what is uncertain.
         """
         state = self.states.get(label)
-        return tuple(
-            sign for sign in self.signs if sign.state == state and label in _lineage(sign.label)
-        )
+        return tuple(sign for sign in self.all_signs_of(label) if sign.state == state)
+
+    def all_signs_of(self, label: str) -> tuple[Sign, ...]:
+        """Return its signs, and those below it, whatever their state."""
+        return tuple(sign for sign in self.signs if label in _lineage(sign.label))
 
 
 def facts_of_phantom(phantom: Phantom) -> Facts:
@@ -123,7 +125,7 @@ def facts_of_report(report_text: str) -> Facts:
         if label is None or label == NO_FINDING or polarity == "absent":
             continue
         zone = ZONE_OF_REGION.get(statement.region or "")
-        if states[label] == polarity and statement.side is not None:
+        if statement.side or zone:
             signs.append(Sign(label, polarity, statement.side, zone))
     return Facts(states, tuple(dict.fromkeys(signs)))
 

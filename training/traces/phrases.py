@@ -44,22 +44,17 @@ ALTERNATIVES: dict[str, str] = {
     "Support Devices": "an object on the skin",
 }
 
-# Kinds that are said of what is present; others say no more than the label.
-KINDS: dict[str, str] = {
-    "nodule": "a nodule",
-    "mass": "a mass",
-    "lobar collapse": "a lobar collapse",
-    "ground-glass opacity": "a ground glass patch",
-    "calcified pleural plaque": "a plaque",
-    "pleural thickening": "a thickening",
-    "rib fracture": "a broken rib",
+# Label and kind → how it is said of what is present; other kinds say no more than the label.
+KINDS: dict[tuple[str, str | None], str] = {
+    ("Atelectasis", "lobar collapse"): "a lobar collapse",
+    ("Fracture", "rib fracture"): "a broken rib",
+    ("Lung Lesion", "nodule"): "a nodule",
+    ("Lung Lesion", "mass"): "a mass",
+    ("Lung Opacity", "ground-glass opacity"): "a ground glass patch",
+    ("Pleural Other", "calcified pleural plaque"): "a plaque",
+    ("Pleural Other", "pleural thickening"): "a thickening",
 }
-DEVICES: dict[str, str] = {
-    "endotracheal tube": "endotracheal tube",
-    "central venous catheter": "central venous catheter",
-    "pacemaker": "pacemaker",
-    "nasogastric tube": "nasogastric tube",
-}
+DEVICES = ("endotracheal tube", "central venous catheter", "pacemaker", "nasogastric tube")
 
 ABSENT = ("No {noun} is seen.", "There is no {noun}.")
 PRESENT = ("There is {noun}{where}{tail}.", "{Noun} is present{where}{tail}.")
@@ -122,8 +117,9 @@ LUNGS = (
     "The lungs are read zone by zone.",
 )
 LUNGS_UNPLACED = (
-    "The lungs are compared side by side, zone by zone, from above to below and from the middle to"
-    " the chest wall. What is found is named in turn, as far as it can be placed on this film.",
+    "The lungs are compared side by side, zone by zone, from the apex to the base and from the"
+    " middle to the chest wall. What is found is named in turn, as far as it can be placed on this"
+    " film.",
 )
 ZONES: dict[Polarity, tuple[str, ...]] = {
     "absent": ("The {zone} zone is clear.",),
@@ -134,7 +130,9 @@ PLEURA = (
     "The pleura is followed on both sides.",
     "The pleura is compared on both sides.",
 )
-MEDIASTINUM = ("The mediastinum is followed next.",)
+MEDIASTINUM = (
+    "The mediastinum is followed from the neck down to the heart, along both of its borders.",
+)
 HILA = (
     "The hila are compared for size.",
     "The hila are compared for height.",
@@ -148,6 +146,8 @@ BONES = (
     "The bones are followed one by one.",
     "The bones are compared side by side.",
 )
+# Where fractures are unknown.
+NO_WORD_ON_BONES = ("Their edges are traced as far as they can be told apart.",)
 
 SUMMARY_PRESENT = ("In summary, the film shows {names}.",)
 SUMMARY_DEVICES = ("In summary, the film shows support devices and no other finding.",)

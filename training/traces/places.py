@@ -66,7 +66,9 @@ def place_words(signs: Sequence[Sign]) -> str:
         return " on both sides" if len(sides) == 2 else f" on the {sides[0]}"
     if len(sides) == 2 and thirds["right"] == thirds["left"]:
         return _zones("both", thirds["right"])
-    return " and".join(_zones(side, thirds[side]) for side in sides)
+    placed_words = " and".join(_zones(side, thirds[side]) for side in sides)
+    # The nearest side is what a reader takes a finding to be on, so both come first.
+    return f" on both sides,{placed_words}" if len(sides) == 2 else placed_words
 
 
 def _zones(side: str, thirds: Sequence[Third]) -> str:

@@ -13,7 +13,7 @@ from cxr_reason.findings import LABELS, NO_FINDING
 from cxr_reason.statements import Polarity
 from cxr_reason.training.traces import phrases
 from cxr_reason.training.traces.check import TraceError, check_trace
-from cxr_reason.training.traces.facts import Facts, Sign, gold_answer, sides_of
+from cxr_reason.training.traces.facts import Facts, Sign, gold_answer
 from cxr_reason.training.traces.places import (
     LUNG_LABELS,
     PLEURAL_LABELS,
@@ -63,7 +63,7 @@ class _Writer:
         yield from self._decide(("Cardiomegaly",), phrases.HEART)
         yield self._choose(phrases.ABDOMEN)
         yield self._choose(phrases.BONES)
-        yield from self._decide(("Fracture",))
+        yield from self._decide(("Fracture",), phrases.NO_WORD_ON_BONES)
         yield from self._summary()
 
     def _choose(self, variants: Sequence[str]) -> str:
@@ -72,10 +72,11 @@ class _Writer:
 
     def _devices(self) -> Iterator[str]:
         yield from self._decide(("Support Devices",), phrases.NO_WORD_ON_DEVICES)
+        signs = self._facts.signs_of("Support Devices")
         names = [
-            _with_article(" ".join(filter(None, (sign.side, phrases.DEVICES[sign.kind]))))
-            for sign in self._facts.signs_of("Support Devices")
-            if sign.kind in phrases.DEVICES
+            _with_article(f"{sign.side} {sign.kind}" if sign.side else sign.kind)
+            for sign in signs
+            if sign.kind in phrases.DEVICES and sign.state == "present"
         ]
         if names:
             yield f"There is {_join(names)}."
@@ -109,16 +110,15 @@ class _Writer:
         noun = phrases.NOUNS[label]
         if state == "absent":
             return self._choose(phrases.ABSENT).format(noun=noun.removeprefix("a "))
-        if sides_of(signs) >= {"bilateral"}:
-            noun = f"bilateral {noun.removeprefix('a ')}"
+        alternative = phrases.ALTERNATIVES[label]
         variants = phrases.PRESENT if state == "present" else phrases.UNCERTAIN
         return self._choose(variants).format(
             noun=noun,
             Noun=noun[:1].upper() + noun[1:],
             where=place_words(signs),
             # A label that only follows from those below it has no alternatives of its own.
-            tail=_tail(label, own) if own or not signs else "",
-            alternative=phrases.ALTERNATIVES[label],
+            tail=_tail(own, alternative) if own or not signs else "",
+            alternative=alternative,
         )
 
     def _summary(self) -> Iterator[str]:
@@ -140,10 +140,11 @@ class _Writer:
             yield self._choose(phrases.MAY_BE).format(names=names)
 
 
-def _tail(label: str, signs: Sequence[Sign]) -> str:
-    kinds = dict.fromkeys(phrases.KINDS[sign.kind] for sign in signs if sign.kind in phrases.KINDS)
-    named = f"{_join([*kinds])} " if kinds else ""
-    return f", {named}rather than {phrases.ALTERNATIVES[label]}"
+def _tail(signs: Sequence[Sign], alternative: str) -> str:
+    words = (phrases.KINDS.get((sign.label, sign.kind)) for sign in signs)
+    kinds = list(dict.fromkeys(filter(None, words)))
+    named = f"{_join(kinds)} " if kinds else ""
+    return f", {named}rather than {alternative}"
 
 
 def _join(names: Sequence[str]) -> str:
