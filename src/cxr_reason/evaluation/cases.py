@@ -90,7 +90,7 @@ def parse_source(text: str) -> DataSource:
         raise BadRequestError(f"data: split {split!r}; must be one of {', '.join(_SPLITS)}")
     if name == PHANTOMS:
         return DataSource(None, split)
-    if not Path(name).expanduser().is_dir():
+    if not (name and Path(name).expanduser().is_dir()):
         raise BadRequestError(
             f"data: {name!r} is neither {PHANTOMS!r} nor a folder; give {PHANTOMS}, the folder of "
             "a release, or one of them followed by :train, :validation or :test"
