@@ -24,7 +24,7 @@ _CLEAR_ZONE = re.compile(
     re.IGNORECASE,
 )
 
-_SECTIONS = (
+SECTIONS = (
     "quality, devices, airways, lungs, pleura, mediastinum, hila, heart, abdomen, bones, and a"
     " summary that begins with 'In summary'"
 )
@@ -64,7 +64,7 @@ def _find_problems(text: str, facts: Facts) -> Iterator[str]:
         yield f"the form is {trace.outcome.value}{f' ({issues})' if issues else ''}"
         return
     if structure_reward(text) < 1.0:
-        yield f"the sections must be, each in its own sentences: {_SECTIONS}"
+        yield f"the sections must be, each in its own sentences: {SECTIONS}"
     statements = find_statements(trace.reasoning)
     yield from _unsupported(statements, facts)
     yield from _self_contradictions(statements)
@@ -119,16 +119,14 @@ def _self_contradictions(statements: Sequence[Statement]) -> Iterator[str]:
 
 
 def _is_same(denied: Statement, affirmed: Statement) -> bool:
-    """Whether a denial covers the place of a statement: one without a place covers every place."""
+    """Whether a denial covers the place of a statement: one without a place covers every place.
+
+    One with a place leaves others open: "an effusion", "none on the left".
+    """
     if denied.finding != affirmed.finding or denied.finding == NO_FINDING:
         return False
-    is_other_side = (
-        None not in (denied.side, affirmed.side)
-        and denied.side != affirmed.side
-        and "bilateral" not in (denied.side, affirmed.side)
-    )
-    is_other_region = denied.region and affirmed.region and denied.region != affirmed.region
-    return not (is_other_side or is_other_region)
+    covers_side = denied.side in (None, "bilateral", affirmed.side) or affirmed.side == "bilateral"
+    return covers_side and denied.region in (None, affirmed.region)
 
 
 def _clear_zones(reasoning: str, facts: Facts) -> Iterator[str]:
