@@ -263,6 +263,11 @@ def test_devices_are_named_with_their_side() -> None:
     assert "There is an endotracheal tube and a left pacemaker." in text
 
 
+def test_a_disease_without_a_label_is_not_denied() -> None:
+    assert "no other finding" in write_trace(facts_of_report("Pacemaker. No effusion."), 0)
+    assert "no other finding" not in write_trace(facts_of_report("Pacemaker. Emphysema."), 0)
+
+
 def test_every_sentence_of_the_summary_comes_last() -> None:
     states: dict[str, Polarity] = {"Pneumonia": "present", "Pneumothorax": "uncertain"}
     reasoning = parse_trace(write_trace(Facts(states), 0), truncated=False).reasoning

@@ -126,7 +126,8 @@ class _Writer:
             [x for x in LABELS if x != NO_FINDING and self._facts.states.get(x) == state]
             for state in ("present", "uncertain")
         )
-        if present == ["Support Devices"] and not uncertain:
+        # A disease without a label leaves No Finding absent: then there is something else.
+        if present == ["Support Devices"] and self._facts.states.get(NO_FINDING) == "present":
             yield self._choose(phrases.SUMMARY_DEVICES)
         elif present:
             names = _join([phrases.NOUNS[label] for label in present])
