@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import shutil
 import statistics
 import tempfile
 import time
@@ -13,11 +12,16 @@ from typing import Any
 
 import torch
 from gpu_kernels import Scope, make_film
-from transformers import GenerationConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    GenerationConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessor,
+)
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.base import GenerationRequest, SamplingParams
 from cxr_reason.engine.reference.engine import ReferenceEngine
+from cxr_reason.kernels.preprocess import PixelBudget
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,8 +47,10 @@ def make_model(folder: Path, scope: Scope) -> tuple[Checkpoint, Qwen2_5_VLForCon
     tokenizer.save_pretrained(folder)
     # No stop token: every run generates the same number.
     GenerationConfig(eos_token_id=[], do_sample=False).save_pretrained(folder)
-    nano = REPOSITORY / "checkpoints" / "nano"
-    shutil.copy(nano / "preprocessor_config.json", folder)
+    budget = PixelBudget()
+    Qwen2VLImageProcessor(
+        min_pixels=budget.min_pixels, max_pixels=budget.max_pixels
+    ).save_pretrained(folder)
     return Checkpoint(folder), model
 
 

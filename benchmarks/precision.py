@@ -23,10 +23,10 @@ from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine import sequence
 from cxr_reason.engine.artifact import PRECISIONS
 from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingParams
-from cxr_reason.engine.build import plan_build, run_build
+from cxr_reason.engine.build import plan_build, read_budget, run_build
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.engine.registry import load_engine
-from cxr_reason.kernels.preprocess import Grid, PixelBudget, fit_grid, preprocess
+from cxr_reason.kernels.preprocess import Grid, fit_grid, preprocess
 from cxr_reason.machine import describe_machine, make_report
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
 from cxr_reason.radiograph import decode_radiograph
@@ -91,7 +91,7 @@ def main() -> None:
     films = []
     for path in arguments.films:
         film = decode_radiograph(path.read_bytes())
-        grid = fit_grid(film.info.height_px, film.info.width_px, PixelBudget())
+        grid = fit_grid(film.info.height_px, film.info.width_px, read_budget(checkpoint))
         films.append((preprocess(film.pixels, film.display_table, grid), grid))
     with ReferenceEngine(checkpoint) as reference:
         expected = [generate(reference, *film) for film in films]

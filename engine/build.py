@@ -101,7 +101,7 @@ def plan_build(
         backend: One of `artifact.BACKENDS`.
         precision: One of `artifact.PRECISIONS`.
         output: Folder to make. An artifact there is replaced; another folder is refused.
-        max_pixels: Upper end of the pixel budget; None takes what the model was trained on.
+        max_pixels: Upper end of the pixel budget; None takes the checkpoint's: `read_budget`.
         context_length: Most tokens; None takes 4,096, or the model's limit if that is lower.
 
     Raises:
@@ -114,7 +114,7 @@ def plan_build(
         raise BadRequestError(f"backend: {backend!r}; one of {', '.join(BACKENDS)}")
     if precision not in PRECISIONS:
         raise BadRequestError(f"precision: {precision!r}; one of {', '.join(PRECISIONS)}")
-    budget = PixelBudget() if max_pixels is None else PixelBudget(max_pixels=max_pixels)
+    budget = read_budget(checkpoint, max_pixels)
     limit = int(checkpoint.text["max_position_embeddings"])
     length = min(DEFAULT_CONTEXT_LENGTH, limit) if context_length is None else context_length
     if not 1 <= length <= limit:
@@ -126,6 +126,26 @@ def plan_build(
     _check_output(plan.output)
     _check_disk(plan)
     return plan
+
+
+def read_budget(checkpoint: Checkpoint, max_pixels: int | None = None) -> PixelBudget:
+    """Return the pixel budget that a checkpoint was trained with.
+
+    It is what its processor pins, but not above 476 x 476: Qwen2.5-VL's stock processor allows 12.8
+    megapixels, 34 times the tokens that any reader of chest films was trained on.
+
+    Args:
+        checkpoint: With its `preprocessor_config.json`.
+        max_pixels: Takes the place of the upper end.
+
+    Raises:
+        BadRequestError: The bounds are no budget.
+    """
+    # transformers 5 writes `size`, earlier releases write the two bounds.
+    size = checkpoint.preprocessor.get("size") or {}
+    pinned = size.get("longest_edge") or checkpoint.preprocessor.get("max_pixels")
+    upper = min(int(pinned or PixelBudget.max_pixels), PixelBudget.max_pixels)
+    return PixelBudget(max_pixels=upper if max_pixels is None else max_pixels)
 
 
 def is_built(plan: BuildPlan) -> bool:

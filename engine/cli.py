@@ -31,7 +31,7 @@ def build(
     ] = "int4",
     max_pixels: Annotated[
         int | None,
-        typer.Option(help="Largest film after resizing; the model was trained on 226576 (476²)."),
+        typer.Option(help="Largest film after resizing [default: the checkpoint's, at most 476²]."),
     ] = None,
     context_length: Annotated[
         int | None, typer.Option(help="Most tokens of prompt and answer together [default: 4096].")

@@ -1,11 +1,13 @@
 """Make a random checkpoint of the Qwen2.5-VL architecture: the nano one, or one of full 3B shapes.
 
-    python scripts/make_checkpoint.py nano checkpoints/nano
+    python scripts/make_checkpoint.py nano /tmp/random-nano
     python scripts/make_checkpoint.py 3b /tmp/random-3b
+    python scripts/make_checkpoint.py nano runs/start --for training
 
-The weights are random and seeded: right for tests of form, timing and memory, and they know
-nothing about films. The tokenizer is a byte-level BPE of `checkpoints/tokenizer_corpus.txt`,
-which is written for this purpose; the special tokens are those of Qwen2.5-VL.
+The weights are random and seeded: right for tests of form, timing and memory, or to train from;
+they know nothing about films. The tokenizer is a byte-level BPE of the text beside the checkpoints,
+which is written for this purpose, and of traces that are written by rules; the special tokens are
+those of Qwen2.5-VL.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,12 @@ from transformers import (
 
 from cxr_reason.checkpoint import NOTICE_KEY
 from cxr_reason.kernels.preprocess.geometry import PixelBudget
+from cxr_reason.training.phantoms import make_phantom
+from cxr_reason.training.phantoms.phantom import MIN_SIZE_PX
+from cxr_reason.training.traces import facts_of_phantom, write_trace
 
 SEED = 20261124
+_NUM_TRACES = 300
 NOTICE = (
     "Untrained demonstration checkpoint: random weights. Its text is noise and says nothing "
     "about the film."
@@ -84,6 +91,7 @@ CHAT_TEMPLATE = """\
 SIZES: dict[str, dict[str, Any]] = {
     "nano": {
         "first_special_id": 2048,
+        "max_pixels": 224 * 224,
         "text": {
             "hidden_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4,
             "num_key_value_heads": 2, "intermediate_size": 704, "vocab_size": 2080,
@@ -96,6 +104,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "3b": {
         "first_special_id": 151643,
+        "max_pixels": PixelBudget.max_pixels,
         "text": {
             "hidden_size": 2048, "num_hidden_layers": 36, "num_attention_heads": 16,
             "num_key_value_heads": 2, "intermediate_size": 11008, "vocab_size": 151936,
@@ -124,7 +133,7 @@ def make_tokenizer(first_special_id: int) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    base.train([str(CORPUS)], trainer)
+    base.train_from_iterator([CORPUS.read_text(encoding="utf-8"), *_sample_traces()], trainer)
     fields = json.loads(base.to_str())
     specials = {token: first_special_id + index for index, token in enumerate(SPECIAL_TOKENS)}
     fields["model"]["vocab"] |= specials
@@ -135,6 +144,13 @@ def make_tokenizer(first_special_id: int) -> PreTrainedTokenizerFast:
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+def _sample_traces() -> Iterator[str]:
+    """Yield what the nano model will mostly say."""
+    for seed in range(_NUM_TRACES):
+        film = make_phantom(seed, size_px=MIN_SIZE_PX)
+        yield write_trace(facts_of_phantom(film), seed)
 
 
 def make_config(size: dict[str, Any]) -> Qwen2_5_VLConfig:
@@ -169,8 +185,21 @@ def make_config(size: dict[str, Any]) -> Qwen2_5_VLConfig:
 
 
 @torch.no_grad()
+def start_training(model: Qwen2_5_VLForConditionalGeneration) -> None:
+    """Draw weights to train from: unit gain, no biases, and branches that begin small."""
+    generator = torch.Generator(model.device).manual_seed(SEED)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 1:
+            weight.fill_(1.0 if "norm" in name or "ln_q" in name else 0.0)
+            continue
+        scale = 0.02 if "embed_tokens" in name else weight[0].numel() ** -0.5
+        is_branch_end = name.endswith(("o_proj.weight", "down_proj.weight", "attn.proj.weight"))
+        weight.normal_(0.0, 0.3 * scale if is_branch_end else scale, generator=generator)
+
+
+@torch.no_grad()
 def randomise(model: Qwen2_5_VLForConditionalGeneration) -> None:
-    """Draw weights that make the output depend on the film and vary from token to token.
+    """Draw weights for tests, that make the output depend on the film and vary from token to token.
 
     With transformers' defaults (std 0.02, no biases) attention is nearly uniform and the residual
     stream is the last token's embedding; as embeddings are tied, the model repeats one token for
@@ -189,20 +218,21 @@ def randomise(model: Qwen2_5_VLForConditionalGeneration) -> None:
         weight.normal_(0.0, scale, generator=generator)
 
 
-def main() -> None:
-    """Write the checkpoint."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("size", choices=sorted(SIZES))
-    parser.add_argument("output", type=Path, help="folder to write; replaced if it exists")
-    arguments = parser.parse_args()
-    size = SIZES[arguments.size]
-    output: Path = arguments.output
+def make_checkpoint(name: str, output: Path, purpose: str = "tests") -> None:
+    """Write a checkpoint; a folder that is there is replaced.
+
+    Args:
+        name: One of `SIZES`.
+        output: The folder.
+        purpose: "tests", or "training" for weights and a pixel budget to train with.
+    """
+    size = SIZES[name]
     shutil.rmtree(output, ignore_errors=True)
     default_dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     model = Qwen2_5_VLForConditionalGeneration(make_config(size))
     torch.set_default_dtype(default_dtype)
-    randomise(model)
+    (randomise if purpose == "tests" else start_training)(model)
     tokenizer = make_tokenizer(size["first_special_id"])
     model.generation_config = GenerationConfig(
         eos_token_id=model.config.text_config.eos_token_id,
@@ -216,6 +246,8 @@ def main() -> None:
     from transformers import Qwen2VLImageProcessor
 
     budget = PixelBudget()
+    if purpose == "training":
+        budget = PixelBudget(max_pixels=size["max_pixels"])
     Qwen2VLImageProcessor(
         min_pixels=budget.min_pixels, max_pixels=budget.max_pixels
     ).save_pretrained(output)
@@ -223,10 +255,26 @@ def main() -> None:
         name=output.name,
         notice=NOTICE,
         parameters=model.num_parameters() / 1e6,
-        size=arguments.size,
+        size=name,
         seed=SEED,
     )
     (output / "README.md").write_text(card, encoding="utf-8")
+
+
+def main() -> None:
+    """Write the checkpoint that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("size", choices=sorted(SIZES))
+    parser.add_argument("output", type=Path, help="folder to write; replaced if it exists")
+    parser.add_argument(
+        "--for",
+        dest="purpose",
+        choices=("tests", "training"),
+        default="tests",
+        help="weights that make a lively output, or weights to train from",
+    )
+    arguments = parser.parse_args()
+    make_checkpoint(arguments.size, arguments.output, arguments.purpose)
 
 
 if __name__ == "__main__":

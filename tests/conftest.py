@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +63,23 @@ def rg1_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def nano(repository: Path) -> Checkpoint:
+def trained(repository: Path) -> Checkpoint:
+    """The checkpoint of this repository, for tests of behaviour."""
     return Checkpoint(repository / "checkpoints" / "nano")
+
+
+@pytest.fixture(scope="session")
+def maker(repository: Path) -> dict[str, Any]:
+    """The names of `scripts/make_checkpoint.py`."""
+    return runpy.run_path(str(repository / "scripts" / "make_checkpoint.py"))
+
+
+@pytest.fixture(scope="session")
+def nano(maker: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A random checkpoint: its output is lively and never ends, so equality means something."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "nano"
+    maker["make_checkpoint"]("nano", folder)
+    return Checkpoint(folder)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ if not IS_INTERPRETED and not torch.cuda.is_available():
         "no GPU here; test_projector.py runs these in the interpreter", allow_module_level=True
     )
 
-from cxr_reason.kernels.projector import projector  # noqa: E402, after the skip
+from cxr_reason.checkpoint import Checkpoint  # noqa: E402, after the skip
+from cxr_reason.kernels.projector import projector  # noqa: E402
 from cxr_reason.kernels.projector import triton_kernel as kernel  # noqa: E402
 from cxr_reason.kernels.projector.reference import projector_reference  # noqa: E402
 from cxr_reason.kernels.projector.tuning import (  # noqa: E402
@@ -295,13 +296,11 @@ def test_patches_of_the_wrong_width_are_refused() -> None:
     )
 
 
-def test_reference_engine_with_kernels(repository: Path, seed: int) -> None:
+def test_reference_engine_with_kernels(nano: Checkpoint, seed: int) -> None:
     """Pixels to visual tokens in bfloat16, with our kernels and with transformers' modules."""
-    from cxr_reason.checkpoint import Checkpoint
     from cxr_reason.engine.reference.engine import ReferenceEngine
     from cxr_reason.kernels.preprocess import Grid
 
-    nano = Checkpoint(repository / "checkpoints" / "nano")
     pixels = torch.randint(0, 4096, (190, 150), generator=torch.Generator().manual_seed(seed))
     table = torch.linspace(0, 1, 4096).numpy()
     film = (pixels.numpy().astype("uint16"), table, Grid(12, 10))

@@ -27,12 +27,12 @@ from cxr_reason.engine.base import (
     GenerationRequest,
     VisualInput,
 )
-from cxr_reason.engine.build import DEFAULT_CONTEXT_LENGTH, describe
+from cxr_reason.engine.build import DEFAULT_CONTEXT_LENGTH, describe, read_budget
 from cxr_reason.engine.prompt_encoder import PromptEncoder
 from cxr_reason.engine.reference.fused import FusedMerger, Kernels, decide_kernels
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import BadRequestError, GenerationError
-from cxr_reason.kernels.preprocess import Grid, PixelBudget, preprocess
+from cxr_reason.kernels.preprocess import Grid, preprocess
 from cxr_reason.kernels.projector import load_tuning
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class ReferenceEngine(Engine):
             the first film of a size is slow on a GPU: its kernels are tuned.
         model: Weights that are loaded already, of the checkpoint's configuration, in `dtype`. The
             checkpoint then needs none, and its digest is empty.
+        max_pixels: Upper end of the pixel budget; None takes the checkpoint's.
 
     Attributes:
         is_fused: Our kernels run.
@@ -68,13 +69,14 @@ class ReferenceEngine(Engine):
         kernels: Kernels = "auto",
         tuning: Path | None = None,
         model: Qwen2_5_VLForConditionalGeneration | None = None,
+        max_pixels: int | None = None,
     ) -> None:
         self.manifest = describe(
             checkpoint,
             digest=checkpoint.digest() if model is None else "",
             backend="reference",
             precision=str(dtype).removeprefix("torch."),
-            budget=PixelBudget(),
+            budget=read_budget(checkpoint, max_pixels),
             context_length=min(
                 DEFAULT_CONTEXT_LENGTH, int(checkpoint.text["max_position_embeddings"])
             ),

@@ -1,0 +1,214 @@
+"""Teach the vision tower of a random checkpoint to see, before it learns to tell.
+
+    python -m cxr_reason.training.pretrain_vision checkpoints/random --data data/phantoms \
+        --output runs/vision
+
+Qwen2.5-VL's tower comes pretrained, so the 3B model does not need this; the nano checkpoint starts
+from nothing. Through language alone a tower learns slowly: one film gives a handful of label words.
+Here every visual token is asked which findings cover it (binary cross-entropy against the boxes),
+and the film as a whole for the state of each label (cross-entropy over absent, uncertain and
+present, where it is known). The two heads are dropped afterwards; tower and projector are saved
+into a checkpoint of the same form, which SFT starts from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    AutoProcessor,
+    Qwen2_5_VLForConditionalGeneration,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
+
+from cxr_reason.findings import LABELS
+from cxr_reason.training.pictures import vary
+from cxr_reason.training.prepare import ABSENT, PRESENT, UNKNOWN, load_prepared
+from cxr_reason.training.setup import errors_as_messages
+
+_NUM_STATES = 3
+_CELL_SHARE = 0.25  # of the smaller of a token and a box, that the two must share
+_CELL_WEIGHT = 8.0  # of a cell that a finding covers: most cells are covered by none
+
+
+class VisionPretrainer(nn.Module):
+    """Vision tower and projector with two heads.
+
+    Args:
+        tower: `model.visual` of the checkpoint.
+        hidden_size: Of the decoder, which is the width of a visual token.
+    """
+
+    def __init__(self, tower: nn.Module, hidden_size: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.norm = nn.RMSNorm(hidden_size)
+        self.cell_head = nn.Linear(hidden_size, len(LABELS))
+        self.attention = nn.Linear(hidden_size, len(LABELS))
+        self.film_head = nn.Parameter(torch.zeros(len(LABELS), _NUM_STATES, hidden_size))
+        self.film_bias = nn.Parameter(torch.zeros(len(LABELS), _NUM_STATES))
+
+    def forward(
+        self, pixel_values: Tensor, image_grid_thw: Tensor, cells: Tensor, states: Tensor
+    ) -> dict[str, Tensor]:
+        """Return the loss, and the logits of the films' states.
+
+        Args:
+            pixel_values: Patches of all films, `[num_patches, 1176]`.
+            image_grid_thw: Grid of each film `[num_films, 3]`; all the same.
+            cells: 1 where a finding covers a visual token, `[num_films, num_tokens, 14]`.
+            states: 0, 1, 2 or -1 for each label, `[num_films, 14]`.
+        """
+        tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
+        tokens = torch.cat(tokens) if isinstance(tokens, tuple | list) else tokens
+        tokens = self.norm(tokens.float()).reshape(*cells.shape[:2], -1)
+        cell_loss = functional.binary_cross_entropy_with_logits(
+            self.cell_head(tokens), cells, pos_weight=cells.new_tensor(_CELL_WEIGHT)
+        )
+        weights = self.attention(tokens).softmax(dim=1)  # [films, tokens, labels]
+        pooled = torch.einsum("bnl,bnh->blh", weights, tokens)
+        logits = torch.einsum("blh,lsh->bls", pooled, self.film_head) + self.film_bias
+        film_loss = functional.cross_entropy(
+            logits.flatten(0, 1), states.flatten(), ignore_index=UNKNOWN
+        )
+        return {"loss": film_loss + 2.0 * cell_loss, "logits": logits}
+
+
+def mark_cells(boxes: Sequence[Sequence[float]], rows: int, columns: int) -> Tensor:
+    """Return which findings cover which visual tokens.
+
+    Args:
+        boxes: left, top, right, bottom as shares of the film, and the index of the label.
+        rows: Visual tokens from top to bottom.
+        columns: From left to right.
+
+    Returns:
+        float32 `[rows * columns, 14]`, 1 where a box of a label and a token share `_CELL_SHARE` of
+        the smaller of the two: a finding that is smaller than a token marks it too.
+    """
+    cells = torch.zeros(rows, columns, len(LABELS))
+    for left, top, right, bottom, label in boxes:
+        down = _cover(top, bottom, rows)
+        across = _cover(left, right, columns)
+        area = (bottom - top) * rows * (right - left) * columns  # in tokens
+        shared = down[:, None] * across[None] / max(min(area, 1.0), 1e-6)
+        cells[..., int(label)] = torch.maximum(cells[..., int(label)], shared)
+    return (cells > _CELL_SHARE).float().flatten(0, 1)
+
+
+def _cover(start: float, stop: float, count: int) -> Tensor:
+    """Return the share of each of `count` cells, side by side from 0 to 1, that is covered."""
+    edges = torch.arange(count + 1) / count
+    inside = edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)
+    return inside.clamp(min=0.0) * count
+
+
+class Collator:
+    """Rows of a prepared data set → a batch of `VisionPretrainer`. Films have one size."""
+
+    def __init__(self, image_processor: Any) -> None:
+        self._images = image_processor
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """See the class."""
+        films = [row["image"].convert("RGB") for row in rows]
+        batch = self._images(images=films, return_tensors="pt")
+        _, height, width = batch["image_grid_thw"][0].tolist()
+        merge = self._images.merge_size
+        cells = [mark_cells(row["boxes"], height // merge, width // merge) for row in rows]
+        return {
+            "pixel_values": batch["pixel_values"],
+            "image_grid_thw": batch["image_grid_thw"],
+            "cells": torch.stack(cells),
+            "states": torch.tensor([row["states"] for row in rows], dtype=torch.long),
+        }
+
+
+def pretrain(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint with a random tower.")],
+    data: Annotated[list[Path], typer.Option(help="Prepared data set; may be given again.")],
+    output: Annotated[Path, typer.Option(help="Run folder: resumed where it left off.")],
+    validation: Annotated[Path | None, typer.Option(help="Prepared data set to watch.")] = None,
+    epochs: Annotated[float, typer.Option()] = 2.0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    learning_rate: Annotated[float, typer.Option()] = 1e-3,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Pretrain the vision tower on prepared films."""
+    torch.manual_seed(seed)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    processor = AutoProcessor.from_pretrained(checkpoint)
+    pretrainer = VisionPretrainer(model.model.visual, model.config.text_config.hidden_size)
+    arguments = TrainingArguments(
+        str(output),
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=2 * batch_size,
+        learning_rate=learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=100,
+        weight_decay=0.05,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        bf16=True,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_num_workers=1,
+        remove_unused_columns=False,
+        label_names=["states"],
+        eval_strategy="steps" if validation else "no",
+        eval_steps=500,
+        logging_steps=20,
+        save_steps=500,
+        save_total_limit=1,
+        report_to="tensorboard",
+        seed=seed,
+    )
+    trainer = Trainer(
+        pretrainer,
+        arguments,
+        data_collator=Collator(processor.image_processor),
+        train_dataset=load_prepared(data).with_transform(_vary_rows),
+        eval_dataset=load_prepared([validation]) if validation else None,
+        compute_metrics=_measure,
+    )
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)))
+    model.to(torch.bfloat16).save_pretrained(output / "checkpoint")
+    processor.save_pretrained(output / "checkpoint")
+
+
+def _vary_rows(rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    varied = [vary(*row) for row in zip(rows["image"], rows["boxes"], strict=True)]
+    images, boxes = (list(column) for column in zip(*varied, strict=True))
+    return {**rows, "image": images, "boxes": boxes}
+
+
+def _measure(prediction: EvalPrediction) -> dict[str, float]:
+    states = prediction.label_ids
+    probabilities = torch.tensor(prediction.predictions).softmax(-1).numpy()
+    auroc, f1 = {}, {}
+    for index, label in enumerate(LABELS):
+        known = (states[:, index] == PRESENT) | (states[:, index] == ABSENT)
+        truth = states[known, index] == PRESENT
+        score = probabilities[known, index, PRESENT]
+        if 0 < truth.sum() < len(truth):
+            auroc[label] = float(roc_auc_score(truth, score))
+            hits = int((truth & (score > 0.5)).sum())
+            f1[label] = 2.0 * hits / (int(truth.sum()) + int((score > 0.5).sum()))
+    means = {"macro_auroc": float(np.mean([*auroc.values()]))}
+    means["macro_f1"] = float(np.mean([*f1.values()]))
+    return means | {f"f1_{label.replace(' ', '_')}": value for label, value in f1.items()}
+
+
+if __name__ == "__main__":
+    with errors_as_messages():
+        typer.run(pretrain)
