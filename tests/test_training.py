@@ -17,15 +17,16 @@ from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.errors import BadRequestError, CheckpointError, DataError
 from cxr_reason.findings import LABELS
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
+from cxr_reason.trace import REFUSAL
 from cxr_reason.training import grpo, sft
 from cxr_reason.training.conversations import grpo_columns, read_facts, sft_columns
 from cxr_reason.training.dry_run import count_tokens, plan_memory
 from cxr_reason.training.examples import Example
 from cxr_reason.training.films import render_film
 from cxr_reason.training.phantoms import make_phantom, phantom_seeds
-from cxr_reason.training.prepare import (
+from cxr_reason.training.prepare import app
+from cxr_reason.training.prepared import (
     UNKNOWN,
-    app,
     load_prepared,
     row_of_example,
     row_of_phantom,
@@ -174,7 +175,8 @@ def test_what_a_source_does_not_state_is_unknown(rg1_path: Path) -> None:
     [
         (["phantoms", "--split", "test"], "test films are never trained on"),
         (["phantoms", "--films", "2000000000"], "a set has 1000000000"),
-        (["nih", "nowhere"], "labels.csv"),
+        (["radiographs", "nih-subset", "nowhere"], "labels.csv"),
+        (["radiographs", "padchest", "nowhere"], "'padchest'; give one of nih-subset"),
     ],
 )
 def test_nothing_is_prepared_from_what_is_wrong(
@@ -183,6 +185,16 @@ def test_nothing_is_prepared_from_what_is_wrong(
     with pytest.raises((BadRequestError, DataError), match=error):
         app([*arguments, "--output", str(tmp_path / "data")], standalone_mode=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_synthetic_pictures_are_refused(tmp_path: Path) -> None:
+    arguments = ["distractors", "--pictures", "20", "--max-pixels", "20000"]
+    app([*arguments, "--output", str(tmp_path / "data")], standalone_mode=False)
+    data = load_prepared([tmp_path / "data"])
+    assert {tuple(row["states"]) for row in data} == {(UNKNOWN,) * len(LABELS)}
+    assert len({np.asarray(row["image"]).tobytes() for row in data}) == 20
+    for row in sft_columns(data, vary_films=True):
+        assert row["completion"] == [{"role": "assistant", "content": REFUSAL}]
 
 
 def test_an_existing_folder_is_not_overwritten(prepared: Path) -> None:

@@ -32,7 +32,7 @@ def sft_columns(data: Dataset, *, vary_films: bool) -> Dataset:
     """Return film, prompt and completion; the completion alone carries the loss.
 
     Args:
-        data: From `prepare.load_prepared`.
+        data: From `prepared.load_prepared`.
         vary_films: Shift films and bend their gray scale, anew in every epoch.
     """
 

@@ -20,7 +20,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from cxr_reason.checkpoint import open_checkpoint
 from cxr_reason.training.conversations import sft_columns
-from cxr_reason.training.prepare import load_prepared
+from cxr_reason.training.prepared import load_prepared
 from cxr_reason.training.setup import open_processor
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from trl import GRPOConfig, GRPOTrainer, ModelConfig, TrlParser, get_peft_config
 
 from cxr_reason.errors import BadRequestError
 from cxr_reason.training.conversations import grpo_columns
-from cxr_reason.training.prepare import load_prepared
+from cxr_reason.training.prepared import load_prepared
 from cxr_reason.training.rewards import BATCH_REWARDS, SUCCESSOR_WEIGHTS, BatchReward
 from cxr_reason.training.setup import (
     StartArguments,

@@ -1,6 +1,6 @@
 """Teach the vision tower of a random checkpoint to see, before it learns to tell.
 
-    python -m cxr_reason.training.pretrain_vision checkpoints/random --data data/phantoms \
+    python -m cxr_reason.training.pretrain_vision runs/start --data data/phantoms \
         --output runs/vision
 
 Qwen2.5-VL's tower comes pretrained, so the 3B model does not need this; the nano checkpoint starts
@@ -29,12 +29,13 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
-from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
+from transformers.trainer_utils import EvalPrediction
 
+from cxr_reason.checkpoint import open_checkpoint
 from cxr_reason.findings import LABELS
 from cxr_reason.training.pictures import vary
-from cxr_reason.training.prepare import ABSENT, PRESENT, UNKNOWN, load_prepared
-from cxr_reason.training.setup import errors_as_messages
+from cxr_reason.training.prepared import ABSENT, PRESENT, UNKNOWN, load_prepared
+from cxr_reason.training.setup import errors_as_messages, resume, save_checkpoint
 
 _NUM_STATES = 3
 _CELL_SHARE = 0.25  # of the smaller of a token and a box, that the two must share
@@ -143,11 +144,17 @@ def pretrain(
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
     seed: Annotated[int, typer.Option()] = 0,
-) -> None:
-    """Pretrain the vision tower on prepared films."""
+) -> Trainer:
+    """Pretrain the vision tower on prepared films.
+
+    Returns:
+        The trainer, with the log of the run.
+    """
     torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
-    processor = AutoProcessor.from_pretrained(checkpoint)
+    folder = open_checkpoint(str(checkpoint)).folder
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    processor = AutoProcessor.from_pretrained(folder)
+    processor.image_processor.do_resize = False  # films are prepared in the size of the budget
     pretrainer = VisionPretrainer(model.model.visual, model.config.text_config.hidden_size)
     arguments = TrainingArguments(
         str(output),
@@ -181,9 +188,9 @@ def pretrain(
         eval_dataset=load_prepared([validation]) if validation else None,
         compute_metrics=_measure,
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)))
-    model.to(torch.bfloat16).save_pretrained(output / "checkpoint")
-    processor.save_pretrained(output / "checkpoint")
+    resume(trainer)
+    save_checkpoint(model, processor, output / "checkpoint", model.state_dict())
+    return trainer
 
 
 def _vary_rows(rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:

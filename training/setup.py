@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -91,23 +91,39 @@ def train_and_save(trainer: Trainer, processor: Any, arguments: StartArguments) 
         The folder `checkpoint` in the run folder. LoRA adapters are merged in.
     """
     run = Path(trainer.args.output_dir)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(run)) if run.is_dir() else None)
-    folder = run / "checkpoint"
+    resume(trainer)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     if arguments.notice:
         setattr(model.config, NOTICE_KEY, arguments.notice)
+    # FSDP gathers on every process, the first one writes.
     state = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
     if trainer.is_world_process_zero():
-        weights = model.state_dict() if state is None else state
-        tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
-        half = {name: weights[name].to(torch.bfloat16) for name in weights if name not in tied}
-        model.config.dtype = torch.bfloat16
-        model.save_pretrained(folder, state_dict=half)
-        processor.image_processor.do_resize = True
-        # Not processor.save_pretrained: engines read the files of the two apart.
-        processor.image_processor.save_pretrained(folder)
-        processor.tokenizer.chat_template = processor.chat_template
-        processor.tokenizer.save_pretrained(folder)
-    return folder
+        save_checkpoint(model, processor, run / "checkpoint", state or model.state_dict())
+    return run / "checkpoint"
+
+
+def resume(trainer: Trainer) -> None:
+    """Train, from the last checkpoint in the run folder if there is one."""
+    run = Path(trainer.args.output_dir)
+    last = get_last_checkpoint(str(run)) if run.is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+
+
+def save_checkpoint(
+    model: Qwen2_5_VLForConditionalGeneration,
+    processor: Any,
+    folder: Path,
+    weights: Mapping[str, torch.Tensor],
+) -> None:
+    """Write a Hugging Face folder in bfloat16."""
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    half = {name: weights[name].to(torch.bfloat16) for name in weights if name not in tied}
+    model.config.dtype = torch.bfloat16
+    model.save_pretrained(folder, state_dict=half)
+    # Not processor.save_pretrained: engines read the files of the two apart.
+    processor.image_processor.do_resize = True
+    processor.image_processor.save_pretrained(folder)
+    processor.tokenizer.chat_template = processor.chat_template
+    processor.tokenizer.save_pretrained(folder)

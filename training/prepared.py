@@ -1,0 +1,160 @@
+"""A prepared data set: films at the size that the model sees, with what is known of them.
+
+A folder of Hugging Face `datasets` (Arrow), one row a film, that pretraining, SFT and GRPO read.
+`prepare` makes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
+
+from cxr_reason.errors import DataError
+from cxr_reason.findings import LABELS
+from cxr_reason.kernels.preprocess import PixelBudget
+from cxr_reason.radiograph import decode_radiograph
+from cxr_reason.trace import REFUSAL
+from cxr_reason.training.examples import Example
+from cxr_reason.training.films import Picture, render_film
+from cxr_reason.training.phantoms import Phantom
+from cxr_reason.training.traces import (
+    Facts,
+    facts_of_example,
+    facts_of_phantom,
+    facts_of_report,
+)
+
+UNKNOWN, ABSENT, UNCERTAIN, PRESENT = -1, 0, 1, 2
+_STATES = {"absent": ABSENT, "uncertain": UNCERTAIN, "present": PRESENT}
+
+FEATURES = Features(
+    {
+        "image": Image(),
+        # One of 0 absent, 1 uncertain, 2 present, -1 unknown for each label of `findings.LABELS`.
+        "states": List(Value("int8"), length=len(LABELS)),
+        # left, top, right, bottom as shares of the film, and the index of the label.
+        "boxes": List(List(Value("float32"), length=5)),
+        # `Facts` as JSON; empty where the trace is fixed.
+        "facts": Value("string"),
+        "trace": Value("string"),
+        "patient": Value("string"),
+        "source": Value("string"),
+    }
+)
+
+
+def row_of_phantom(phantom: Phantom, budget: PixelBudget) -> dict[str, Any]:
+    """Return the row of a synthetic film."""
+    side = phantom.pixels.shape[0]
+    boxes = [
+        [*(edge / side for edge in finding.box), float(LABELS.index(label))]
+        for label in LABELS
+        for finding in phantom.findings_of(label)
+        if finding.state == "present"
+    ]
+    return _row(
+        render_film(phantom.pixels, phantom.display_table, budget),
+        facts_of_phantom(phantom),
+        boxes=boxes,
+        patient=f"phantom/{phantom.seed}",
+        source="phantoms",
+    )
+
+
+def row_of_refusal(picture: Picture, name: str) -> dict[str, Any]:
+    """Return the row of a picture that is no chest film."""
+    return _row(picture, None, boxes=[], trace=REFUSAL, patient=name, source="distractors")
+
+
+def row_of_example(example: Example, budget: PixelBudget) -> dict[str, Any]:
+    """Return the row of an example with a film; its labels, or else its report, say what is there.
+
+    Raises:
+        DataError: The example has no film, or neither labels nor report nor a fixed trace.
+    """
+    if example.film is None:
+        raise DataError(f"{example.origin}: has no film")
+    film = decode_radiograph(example.film.read_bytes())
+    boxes = [
+        [
+            box.left,
+            box.top,
+            box.left + box.width,
+            box.top + box.height,
+            float(LABELS.index(box.label)),
+        ]
+        for box in example.boxes
+    ]
+    return _row(
+        render_film(film.pixels, film.display_table, budget),
+        None if example.trace == REFUSAL else facts_of(example),
+        trace=example.trace or "",
+        boxes=boxes,
+        patient=example.patient,
+        source=example.source,
+    )
+
+
+def facts_of(example: Example) -> Facts:
+    """Return what labels and boxes say of an example, or else its report.
+
+    Raises:
+        DataError: It has neither.
+    """
+    if example.labels or example.boxes:
+        return facts_of_example(example)
+    if example.report is None:
+        raise DataError(f"{example.origin}: has neither labels nor a report")
+    return facts_of_report(example.report)
+
+
+def _row(
+    picture: Picture,
+    facts: Facts | None,
+    *,
+    boxes: list[list[float]],
+    patient: str,
+    source: str,
+    trace: str = "",
+) -> dict[str, Any]:
+    states = facts.states if facts else {}
+    return {
+        "image": picture,
+        "states": [_STATES[states[name]] if name in states else UNKNOWN for name in LABELS],
+        "boxes": boxes,
+        "facts": json.dumps(asdict(facts)) if facts else "",
+        "trace": trace,
+        "patient": patient,
+        "source": source,
+    }
+
+
+def write_rows(rows: Iterable[dict[str, Any]], folder: Path) -> Dataset:
+    """Write a prepared data set and return it."""
+    with TemporaryDirectory(dir=folder.parent) as cache:
+        # `rows` is read once: it has no fingerprint of its own.
+        made = Dataset.from_generator(
+            lambda: iter(rows), features=FEATURES, cache_dir=cache, fingerprint=folder.name
+        )
+        made.save_to_disk(folder)
+    return load_prepared([folder])
+
+
+def load_prepared(folders: Iterable[str | Path]) -> Dataset:
+    """Open prepared data sets as one.
+
+    Raises:
+        DataError: A folder that is none.
+    """
+    parts = []
+    for folder in map(Path, folders):
+        if not (folder / "dataset_info.json").is_file():
+            raise DataError(f"{folder.name}: not a prepared data set; make one with `prepare`")
+        parts.append(Dataset.load_from_disk(folder))
+    return concatenate_datasets(parts)
