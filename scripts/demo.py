@@ -21,8 +21,6 @@ from cxr_reason.serving.settings import ServingSettings
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHECKPOINT = REPOSITORY / "checkpoints" / "nano"
 ENGINE = REPOSITORY / "engines" / "nano"
-# The bundled checkpoint is untrained and does not end by itself: enough to see it stream.
-MAX_TOKENS = 200
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,7 +50,7 @@ def demo(
         Client(server.grpc_address) as client,
     ):
         console.print(f"reading {path.name} through Triton at {server.grpc_address}", style="dim")
-        reading = print_stream(console, client.stream(path, max_tokens=MAX_TOKENS))
+        reading = print_stream(console, client.stream(path))
         if as_json:
             sys.stdout.write(reading.to_json() + "\n")
             sys.stdout.flush()

@@ -30,6 +30,7 @@ from cxr_reason.training.traces import (
     facts_of_report,
 )
 
+PHANTOMS = "phantoms"  # as a source
 UNKNOWN, ABSENT, UNCERTAIN, PRESENT = -1, 0, 1, 2
 _STATES = {"absent": ABSENT, "uncertain": UNCERTAIN, "present": PRESENT}
 
@@ -63,7 +64,7 @@ def row_of_phantom(phantom: Phantom, budget: PixelBudget) -> dict[str, Any]:
         facts_of_phantom(phantom),
         boxes=boxes,
         patient=f"phantom/{phantom.seed}",
-        source="phantoms",
+        source=PHANTOMS,
     )
 
 

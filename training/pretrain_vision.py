@@ -34,7 +34,13 @@ from transformers.trainer_utils import EvalPrediction
 from cxr_reason.checkpoint import open_checkpoint
 from cxr_reason.findings import LABELS
 from cxr_reason.training.pictures import vary
-from cxr_reason.training.prepared import ABSENT, PRESENT, UNKNOWN, load_prepared
+from cxr_reason.training.prepared import (
+    ABSENT,
+    PHANTOMS,
+    PRESENT,
+    UNKNOWN,
+    load_prepared,
+)
 from cxr_reason.training.setup import errors_as_messages, resume, save_checkpoint
 
 _NUM_STATES = 3
@@ -67,18 +73,27 @@ class VisionPretrainer(nn.Module):
         Args:
             pixel_values: Patches of all films, `[num_patches, 1176]`.
             image_grid_thw: Grid of each film `[num_films, 3]`; all the same.
-            cells: 1 where a finding covers a visual token, `[num_films, num_tokens, 14]`.
+            cells: 1 where a finding covers a visual token, else 0, -1 where that is not known,
+                `[num_films, num_tokens, 14]`.
             states: 0, 1, 2 or -1 for each label, `[num_films, 14]`.
         """
         tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
         tokens = torch.cat(tokens) if isinstance(tokens, tuple | list) else tokens
         tokens = self.norm(tokens.float()).reshape(*cells.shape[:2], -1)
+        cell_logits = self.cell_head(tokens)
+        known = cells >= 0.0
         cell_loss = functional.binary_cross_entropy_with_logits(
-            self.cell_head(tokens), cells, pos_weight=cells.new_tensor(_CELL_WEIGHT)
-        )
+            cell_logits[known],
+            cells[known],
+            pos_weight=cells.new_tensor(_CELL_WEIGHT),
+            reduction="sum",
+        ) / known.sum().clamp(min=1)
         weights = self.attention(tokens).softmax(dim=1)  # [films, tokens, labels]
         pooled = torch.einsum("bnl,bnh->blh", weights, tokens)
         logits = torch.einsum("blh,lsh->bls", pooled, self.film_head) + self.film_bias
+        # One token that shows a finding is enough: the film teaches its tokens.
+        seen = functional.pad(cell_logits.logsumexp(dim=1)[..., None], (PRESENT, 0))
+        logits = logits + seen
         film_loss = functional.cross_entropy(
             logits.flatten(0, 1), states.flatten(), ignore_index=UNKNOWN
         )
@@ -114,6 +129,12 @@ def _cover(start: float, stop: float, count: int) -> Tensor:
     return inside.clamp(min=0.0) * count
 
 
+def _cells_of(row: Mapping[str, Any], rows: int, columns: int) -> Tensor:
+    cells = mark_cells(row["boxes"], rows, columns)
+    # Only phantoms have a box around everything; elsewhere no box says nothing.
+    return cells if row["source"] == PHANTOMS else torch.full_like(cells, UNKNOWN)
+
+
 class Collator:
     """Rows of a prepared data set → a batch of `VisionPretrainer`. Films have one size."""
 
@@ -126,7 +147,7 @@ class Collator:
         batch = self._images(images=films, return_tensors="pt")
         _, height, width = batch["image_grid_thw"][0].tolist()
         merge = self._images.merge_size
-        cells = [mark_cells(row["boxes"], height // merge, width // merge) for row in rows]
+        cells = [_cells_of(row, height // merge, width // merge) for row in rows]
         return {
             "pixel_values": batch["pixel_values"],
             "image_grid_thw": batch["image_grid_thw"],
