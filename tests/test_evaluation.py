@@ -6,6 +6,7 @@ the numbers to be known beforehand.
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -241,10 +242,12 @@ def test_interruption_stops_what_runs_and_a_record_goes_on(
         def __init__(self):
             super().__init__(look_at_pixels)
             self.stopped = threading.Event()
+            self.numbers = itertools.count(1)
 
         def read(self, film, samplings):
+            number = next(self.numbers)  # before others come in between
             result = super().read(film, samplings)
-            if self.num_reads > 10:
+            if number > 10:
                 assert self.stopped.wait(20)
                 raise RequestCancelledError("interrupted")
             return result

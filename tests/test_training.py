@@ -346,11 +346,11 @@ def test_grpo_raises_the_reward(
         bf16=False,
         activation_checkpointing=False,
         num_generations=8,
-        per_device_train_batch_size=16,
+        per_device_train_batch_size=32,
         max_completion_length=300,
         learning_rate=2e-3,
         lr_scheduler_type="constant",
-        max_steps=10,
+        max_steps=24,
         logging_steps=1,
         save_strategy="no",
         report_to="tensorboard",
@@ -364,7 +364,7 @@ def test_grpo_raises_the_reward(
     learner = grpo.make_trainer(settings, config, ModelConfig(dtype="float32"))
     learner.train()
     rewards = [entry["reward"] for entry in learner.state.log_history if "reward" in entry]
-    assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.1
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.1, rewards
     logged = {name for entry in learner.state.log_history for name in entry}
     assert {
         "kl",

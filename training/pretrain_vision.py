@@ -184,7 +184,7 @@ def pretrain(
         per_device_eval_batch_size=2 * batch_size,
         learning_rate=learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=100,
+        warmup_steps=0.03,  # of all steps
         weight_decay=0.05,
         adam_beta2=0.98,
         max_grad_norm=1.0,
