@@ -227,6 +227,8 @@ def test_films_with_an_unknown_label_get_no_reward(prepared: Path, tmp_path: Pat
     both = load_prepared([prepared, tmp_path / "more"])
     assert len(both) == NUM_FILMS + 1
     assert len(grpo_columns(both, vary_films=False)) == NUM_FILMS
+    with pytest.raises(DataError, match="no film of which every label is known"):
+        grpo_columns(load_prepared([tmp_path / "more"]), vary_films=False)
 
 
 def test_the_loss_is_on_the_assistants_turn_only(sft_run: Callable[..., Any]) -> None:

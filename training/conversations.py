@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from cxr_reason.errors import DataError
 from cxr_reason.prompts import FIND_ABNORMALITIES
 from cxr_reason.training.pictures import vary
 from cxr_reason.training.traces import Facts, Sign, gold_answer, write_trace
@@ -54,12 +55,21 @@ def grpo_columns(data: Dataset, *, vary_films: bool) -> Dataset:
 
     A label that is unknown could be neither rewarded nor punished, so films that have one are left
     out; so are those with a fixed trace (refusals).
+
+    Raises:
+        DataError: No film is left.
     """
     known = [
         index
         for index, states in enumerate(data.with_format("numpy")["states"])
         if min(states) >= 0
     ]
+
+    if not known:
+        raise DataError(
+            "data: no film of which every label is known; rewards need all fourteen: phantoms "
+            "have them, reports and most label tables do not"
+        )
 
     def transform(rows: _Columns) -> dict[str, list[Any]]:
         return {
