@@ -28,6 +28,7 @@ from cxr_reason.training.prepare import app
 from cxr_reason.training.prepared import (
     UNKNOWN,
     load_prepared,
+    read_marks,
     row_of_example,
     row_of_phantom,
     write_rows,
@@ -155,10 +156,9 @@ def test_a_row_holds_the_truth_about_its_film() -> None:
     assert (states["Pneumonia"], states["Lung Opacity"], states["Fracture"]) == (2, 2, 1)
     assert states["Edema"] == 0
     assert read_facts(row["facts"]) == facts_of_phantom(film)
-    # The consolidation counts for its parents; what is uncertain has no box to learn.
-    marked = {LABELS[int(box[4])] for box in row["boxes"]}
-    assert marked == {"Pneumonia", "Consolidation", "Lung Opacity"}
-    assert all(0.0 <= edge <= 1.0 for box in row["boxes"] for edge in box[:4])
+    assert np.bitwise_or.reduce(read_marks(row["marks"]), axis=None) == sum(
+        1 << LABELS.index(name) for name in ("Pneumonia", "Consolidation", "Lung Opacity")
+    )
 
 
 def test_what_a_source_does_not_state_is_unknown(rg1_path: Path) -> None:

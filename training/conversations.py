@@ -82,7 +82,7 @@ def grpo_columns(data: Dataset, *, vary_films: bool) -> Dataset:
 
 
 def _film(image: Any, *, vary_films: bool) -> Any:
-    return (vary(image, ())[0] if vary_films else image).convert("RGB")
+    return (vary(image)[0] if vary_films else image).convert("RGB")
 
 
 def _ask() -> list[dict[str, str]]:

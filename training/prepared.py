@@ -13,7 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
+from numpy.typing import NDArray
 
 from cxr_reason.errors import DataError
 from cxr_reason.findings import LABELS
@@ -32,6 +34,7 @@ from cxr_reason.training.traces import (
 
 PHANTOMS = "phantoms"  # as a source
 UNKNOWN, ABSENT, UNCERTAIN, PRESENT = -1, 0, 1, 2
+MARKS_SIDE = 64
 _STATES = {"absent": ABSENT, "uncertain": UNCERTAIN, "present": PRESENT}
 
 FEATURES = Features(
@@ -39,8 +42,9 @@ FEATURES = Features(
         "image": Image(),
         # One of 0 absent, 1 uncertain, 2 present, -1 unknown for each label of `findings.LABELS`.
         "states": List(Value("int8"), length=len(LABELS)),
-        # left, top, right, bottom as shares of the film, and the index of the label.
-        "boxes": List(List(Value("float32"), length=5)),
+        # Where the present findings are: uint16 `[MARKS_SIDE, MARKS_SIDE]` over the film, bit k for
+        # label k. Empty where that is not known.
+        "marks": Value("binary"),
         # `Facts` as JSON; empty where the trace is fixed.
         "facts": Value("string"),
         "trace": Value("string"),
@@ -52,17 +56,10 @@ FEATURES = Features(
 
 def row_of_phantom(phantom: Phantom, budget: PixelBudget) -> dict[str, Any]:
     """Return the row of a synthetic film."""
-    side = phantom.pixels.shape[0]
-    boxes = [
-        [*(edge / side for edge in finding.box), float(LABELS.index(label))]
-        for label in LABELS
-        for finding in phantom.findings_of(label)
-        if finding.state == "present"
-    ]
     return _row(
         render_film(phantom.pixels, phantom.display_table, budget),
         facts_of_phantom(phantom),
-        boxes=boxes,
+        marks=_shrink(phantom.marks).tobytes(),
         patient=f"phantom/{phantom.seed}",
         source=PHANTOMS,
     )
@@ -70,7 +67,20 @@ def row_of_phantom(phantom: Phantom, budget: PixelBudget) -> dict[str, Any]:
 
 def row_of_refusal(picture: Picture, name: str) -> dict[str, Any]:
     """Return the row of a picture that is no chest film."""
-    return _row(picture, None, boxes=[], trace=REFUSAL, patient=name, source="distractors")
+    return _row(picture, None, trace=REFUSAL, patient=name, source="distractors")
+
+
+def _shrink(marks: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return coarser marks: a cell has the bits of all the pixels in it."""
+    for axis in (0, 1):
+        edges = np.arange(MARKS_SIDE) * marks.shape[axis] // MARKS_SIDE
+        marks = np.bitwise_or.reduceat(marks, edges, axis=axis)
+    return marks
+
+
+def read_marks(marks: bytes) -> NDArray[np.uint16]:
+    """Return the marks of a row, `[MARKS_SIDE, MARKS_SIDE]`."""
+    return np.frombuffer(marks, dtype=np.uint16).reshape(MARKS_SIDE, MARKS_SIDE)
 
 
 def row_of_example(example: Example, budget: PixelBudget) -> dict[str, Any]:
@@ -82,21 +92,10 @@ def row_of_example(example: Example, budget: PixelBudget) -> dict[str, Any]:
     if example.film is None:
         raise DataError(f"{example.origin}: has no film")
     film = decode_radiograph(example.film.read_bytes())
-    boxes = [
-        [
-            box.left,
-            box.top,
-            box.left + box.width,
-            box.top + box.height,
-            float(LABELS.index(box.label)),
-        ]
-        for box in example.boxes
-    ]
     return _row(
         render_film(film.pixels, film.display_table, budget),
         None if example.trace == REFUSAL else facts_of(example),
         trace=example.trace or "",
-        boxes=boxes,
         patient=example.patient,
         source=example.source,
     )
@@ -119,16 +118,16 @@ def _row(
     picture: Picture,
     facts: Facts | None,
     *,
-    boxes: list[list[float]],
     patient: str,
     source: str,
     trace: str = "",
+    marks: bytes = b"",
 ) -> dict[str, Any]:
     states = facts.states if facts else {}
     return {
         "image": picture,
         "states": [_STATES[states[name]] if name in states else UNKNOWN for name in LABELS],
-        "boxes": boxes,
+        "marks": marks,
         "facts": json.dumps(asdict(facts)) if facts else "",
         "trace": trace,
         "patient": patient,

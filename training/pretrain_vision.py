@@ -1,14 +1,16 @@
 """Teach the vision tower of a random checkpoint to see, before it learns to tell.
 
-    python -m cxr_reason.training.pretrain_vision runs/start --data data/phantoms \
-        --output runs/vision
+    torchrun --standalone --nproc-per-node 2 -m cxr_reason.training.pretrain_vision runs/start \
+        --data data/phantoms --output runs/vision
+
+A process for each core, each with one thread: threads that share a step wait for each other.
 
 Qwen2.5-VL's tower comes pretrained, so the 3B model does not need this; the nano checkpoint starts
 from nothing. Through language alone a tower learns slowly: one film gives a handful of label words.
-Here every visual token is asked which findings cover it (binary cross-entropy against the boxes),
-and the film as a whole for the state of each label (cross-entropy over absent, uncertain and
-present, where it is known). The two heads are dropped afterwards; tower and projector are saved
-into a checkpoint of the same form, which SFT starts from.
+Here each of a visual token's patches is asked which findings show on it (binary cross-entropy
+against the phantoms' marks), and the film as a whole for the state of each label (cross-entropy
+over absent, uncertain and present, where it is known). The two heads are dropped afterwards; tower
+and projector are saved into a checkpoint of the same form, which SFT starts from.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,16 +39,19 @@ from cxr_reason.findings import LABELS
 from cxr_reason.training.pictures import vary
 from cxr_reason.training.prepared import (
     ABSENT,
-    PHANTOMS,
     PRESENT,
     UNKNOWN,
     load_prepared,
+    read_marks,
 )
 from cxr_reason.training.setup import errors_as_messages, resume, save_checkpoint
 
 _NUM_STATES = 3
-_CELL_SHARE = 0.25  # of the smaller of a token and a box, that the two must share
-_CELL_WEIGHT = 8.0  # of a cell that a finding covers: most cells are covered by none
+_PATCHES = 4  # of a visual token, 2 x 2
+# Of all that a label's patches weigh, what those that show it shall weigh together; and what one of
+# them may weigh at most. Few patches show a fracture: unweighted, it is never learned.
+_PRESENT_SHARE = 0.25
+_MAX_WEIGHT = 100.0
 
 
 class VisionPretrainer(nn.Module):
@@ -60,79 +66,72 @@ class VisionPretrainer(nn.Module):
         super().__init__()
         self.tower = tower
         self.norm = nn.RMSNorm(hidden_size)
-        self.cell_head = nn.Linear(hidden_size, len(LABELS))
+        self.patch_head = nn.Linear(hidden_size, _PATCHES * len(LABELS))
+        nn.init.constant_(self.patch_head.bias, -3.0)  # few patches show anything
         self.attention = nn.Linear(hidden_size, len(LABELS))
         self.film_head = nn.Parameter(torch.zeros(len(LABELS), _NUM_STATES, hidden_size))
         self.film_bias = nn.Parameter(torch.zeros(len(LABELS), _NUM_STATES))
 
     def forward(
-        self, pixel_values: Tensor, image_grid_thw: Tensor, cells: Tensor, states: Tensor
+        self, pixel_values: Tensor, image_grid_thw: Tensor, patches: Tensor, states: Tensor
     ) -> dict[str, Tensor]:
         """Return the loss, and the logits of the films' states.
 
         Args:
-            pixel_values: Patches of all films, `[num_patches, 1176]`.
+            pixel_values: Patches of all films, `[num_films * num_tokens * 4, 1176]`.
             image_grid_thw: Grid of each film `[num_films, 3]`; all the same.
-            cells: 1 where a finding covers a visual token, else 0, -1 where that is not known,
-                `[num_films, num_tokens, 14]`.
+            patches: 1 where a finding shows on a patch, else 0, -1 where that is not known,
+                `[num_films, num_tokens * 4, 14]`, in the order of the pixel values.
             states: 0, 1, 2 or -1 for each label, `[num_films, 14]`.
         """
         tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
         tokens = torch.cat(tokens) if isinstance(tokens, tuple | list) else tokens
-        tokens = self.norm(tokens.float()).reshape(*cells.shape[:2], -1)
-        cell_logits = self.cell_head(tokens)
-        known = cells >= 0.0
-        cell_loss = functional.binary_cross_entropy_with_logits(
-            cell_logits[known],
-            cells[known],
-            pos_weight=cells.new_tensor(_CELL_WEIGHT),
-            reduction="sum",
-        ) / known.sum().clamp(min=1)
+        tokens = self.norm(tokens.float()).reshape(len(states), -1, tokens.shape[-1])
+        patch_logits = self.patch_head(tokens).reshape(patches.shape)
         weights = self.attention(tokens).softmax(dim=1)  # [films, tokens, labels]
         pooled = torch.einsum("bnl,bnh->blh", weights, tokens)
         logits = torch.einsum("blh,lsh->bls", pooled, self.film_head) + self.film_bias
-        # One token that shows a finding is enough: the film teaches its tokens.
-        seen = functional.pad(cell_logits.logsumexp(dim=1)[..., None], (PRESENT, 0))
+        # One patch that shows a finding is enough: the film teaches its patches.
+        seen = functional.pad(patch_logits.logsumexp(dim=1)[..., None], (PRESENT, 0))
         logits = logits + seen
         film_loss = functional.cross_entropy(
             logits.flatten(0, 1), states.flatten(), ignore_index=UNKNOWN
         )
-        return {"loss": film_loss + 2.0 * cell_loss, "logits": logits}
+        return {"loss": film_loss + 2.0 * _patch_loss(patch_logits, patches), "logits": logits}
 
 
-def mark_cells(boxes: Sequence[Sequence[float]], rows: int, columns: int) -> Tensor:
-    """Return which findings cover which visual tokens.
+def _patch_loss(logits: Tensor, patches: Tensor) -> Tensor:
+    """Return the mean over the labels of their weighted cross-entropy, over the known patches."""
+    logits, patches = logits.flatten(0, 1), patches.flatten(0, 1)  # [patches, labels]
+    known = (patches >= 0.0).float()
+    present = patches.clamp(min=0.0)
+    num_present = present.sum(dim=0)
+    balance = _PRESENT_SHARE / (1.0 - _PRESENT_SHARE) * (known.sum(dim=0) - num_present)
+    extra = (balance / num_present.clamp(min=1.0)).clamp(1.0, _MAX_WEIGHT) - 1.0
+    weight = known + present * extra
+    loss = functional.binary_cross_entropy_with_logits(logits, present, weight, reduction="sum")
+    return loss / weight.sum().clamp(min=1.0)
+
+
+def mark_patches(marks: bytes, rows: int, columns: int, merge: int) -> Tensor:
+    """Return which findings show on which patches.
 
     Args:
-        boxes: left, top, right, bottom as shares of the film, and the index of the label.
-        rows: Visual tokens from top to bottom.
+        marks: Of a prepared film; empty where they are not known.
+        rows: Patches from top to bottom.
         columns: From left to right.
+        merge: Patches of a visual token in each direction; its patches come one after another.
 
     Returns:
-        float32 `[rows * columns, 14]`, 1 where a box of a label and a token share `_CELL_SHARE` of
-        the smaller of the two: a finding that is smaller than a token marks it too.
+        float32 `[rows * columns, 14]`: 1, 0, or -1 where that is not known.
     """
-    cells = torch.zeros(rows, columns, len(LABELS))
-    for left, top, right, bottom, label in boxes:
-        down = _cover(top, bottom, rows)
-        across = _cover(left, right, columns)
-        area = (bottom - top) * rows * (right - left) * columns  # in tokens
-        shared = down[:, None] * across[None] / max(min(area, 1.0), 1e-6)
-        cells[..., int(label)] = torch.maximum(cells[..., int(label)], shared)
-    return (cells > _CELL_SHARE).float().flatten(0, 1)
-
-
-def _cover(start: float, stop: float, count: int) -> Tensor:
-    """Return the share of each of `count` cells, side by side from 0 to 1, that is covered."""
-    edges = torch.arange(count + 1) / count
-    inside = edges[1:].clamp(max=stop) - edges[:-1].clamp(min=start)
-    return inside.clamp(min=0.0) * count
-
-
-def _cells_of(row: Mapping[str, Any], rows: int, columns: int) -> Tensor:
-    cells = mark_cells(row["boxes"], rows, columns)
-    # Only phantoms have a box around everything; elsewhere no box says nothing.
-    return cells if row["source"] == PHANTOMS else torch.full_like(cells, UNKNOWN)
+    if not marks:
+        return torch.full((rows * columns, len(LABELS)), float(UNKNOWN))
+    bits = read_marks(marks)
+    for axis, count in enumerate((rows, columns)):
+        bits = np.bitwise_or.reduceat(bits, np.arange(count) * bits.shape[axis] // count, axis=axis)
+    bits = bits.reshape(rows // merge, merge, columns // merge, merge).swapaxes(1, 2).ravel()
+    return torch.from_numpy(bits[:, None] >> np.arange(len(LABELS)) & 1).float()
 
 
 class Collator:
@@ -147,11 +146,11 @@ class Collator:
         batch = self._images(images=films, return_tensors="pt")
         _, height, width = batch["image_grid_thw"][0].tolist()
         merge = self._images.merge_size
-        cells = [_cells_of(row, height // merge, width // merge) for row in rows]
+        patches = [mark_patches(row["marks"], height, width, merge) for row in rows]
         return {
             "pixel_values": batch["pixel_values"],
             "image_grid_thw": batch["image_grid_thw"],
-            "cells": torch.stack(cells),
+            "patches": torch.stack(patches),
             "states": torch.tensor([row["states"] for row in rows], dtype=torch.long),
         }
 
@@ -161,8 +160,8 @@ def pretrain(
     data: Annotated[list[Path], typer.Option(help="Prepared data set; may be given again.")],
     output: Annotated[Path, typer.Option(help="Run folder: resumed where it left off.")],
     validation: Annotated[Path | None, typer.Option(help="Prepared data set to watch.")] = None,
-    epochs: Annotated[float, typer.Option()] = 2.0,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    epochs: Annotated[float, typer.Option()] = 3.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Of one process.")] = 8,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> Trainer:
@@ -190,12 +189,13 @@ def pretrain(
         max_grad_norm=1.0,
         bf16=True,
         use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
         dataloader_num_workers=1,
         remove_unused_columns=False,
         label_names=["states"],
         eval_strategy="steps" if validation else "no",
-        eval_steps=500,
-        logging_steps=20,
+        eval_steps=1000,
+        logging_steps=50,
         save_steps=500,
         save_total_limit=1,
         report_to="tensorboard",
@@ -210,14 +210,20 @@ def pretrain(
         compute_metrics=_measure,
     )
     resume(trainer)
-    save_checkpoint(model, processor, output / "checkpoint", model.state_dict())
+    if trainer.is_world_process_zero():
+        save_checkpoint(model, processor, output / "checkpoint", model.state_dict())
     return trainer
 
 
 def _vary_rows(rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    varied = [vary(*row) for row in zip(rows["image"], rows["boxes"], strict=True)]
-    images, boxes = (list(column) for column in zip(*varied, strict=True))
-    return {**rows, "image": images, "boxes": boxes}
+    varied = [_vary(*row) for row in zip(rows["image"], rows["marks"], strict=True)]
+    images, marks = (list(column) for column in zip(*varied, strict=True))
+    return {**rows, "image": images, "marks": marks}
+
+
+def _vary(image: Image.Image, marks: bytes) -> tuple[Image.Image, bytes]:
+    image, moved = vary(image, read_marks(marks) if marks else None)
+    return image, b"" if moved is None else moved.tobytes()
 
 
 def _measure(prediction: EvalPrediction) -> dict[str, float]:

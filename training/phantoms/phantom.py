@@ -84,6 +84,8 @@ class Phantom:
         pixels: Stored values, uint16 `[H, W]`, 12 bits.
         labels: State of each of the fourteen labels; see `cases`.
         findings: What is drawn, in the order of the labels.
+        marks: Where the present findings are, uint16 `[H, W]`: bit k of a pixel is set where a
+            finding that label k rests on shows; heart and mediastinum mark their boxes.
         view: "PA" or "AP".
         sex: "F" or "M".
         age_band: "18-39", "40-64" or "65+".
@@ -99,6 +101,7 @@ class Phantom:
     pixels: NDArray[np.uint16]
     labels: dict[str, State]
     findings: tuple[PhantomFinding, ...]
+    marks: NDArray[np.uint16]
     view: View
     sex: Sex
     age_band: AgeBand
@@ -123,7 +126,7 @@ class Phantom:
 
     def findings_of(self, label: str) -> tuple[PhantomFinding, ...]:
         """Return the findings that a label rests on: its own and those below it."""
-        return tuple(f for f in self.findings if label in (f.label, *_ancestors(f.label)))
+        return tuple(f for f in self.findings if label in _labels_above(f.label))
 
 
 def make_phantom(
@@ -161,10 +164,17 @@ def make_phantom(
     scene, plate = _make_healthy(seed, size_px, anatomy, outline, drawn)
     findings = outline_findings(scene, outline, drawn)
     change = scene.canvas.zeros()
+    marks = np.zeros((size_px, size_px), dtype=np.uint16)
+    for outlined in findings:
+        if outlined.state == "present":
+            x0, y0, x1, y1 = outlined.box
+            marks[y0:y1, x0:x1] |= _bits(outlined.label)
     for label, state in drawn.items():
         for painted in _paint(scene, label):
-            found, added = judge(scene, plate, label, state, painted)
+            found, added, shows = judge(scene, plate, label, state, painted)
             findings += found
+            if state == "present":
+                marks[shows] |= _bits(label)
             change += added
     findings.sort(key=lambda finding: LABELS.index(finding.label))
     return Phantom(
@@ -172,6 +182,7 @@ def make_phantom(
         pixels=develop(seed, scene.canvas, plate, change),
         labels=label_film(drawn),
         findings=tuple(findings),
+        marks=marks,
         view=anatomy.view,
         sex=anatomy.sex,
         age_band=anatomy.age_band,
@@ -249,7 +260,12 @@ def _midline(canvas: Canvas) -> tuple[float, float]:
     return float(columns[0]), float(columns[1])
 
 
-def _ancestors(label: str) -> Iterator[str]:
+def _bits(label: str) -> np.uint16:
+    return np.uint16(sum(1 << LABELS.index(name) for name in _labels_above(label)))
+
+
+def _labels_above(label: str) -> Iterator[str]:
+    yield label
     while label in PARENTS:
         label = PARENTS[label]
         yield label

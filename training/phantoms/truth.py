@@ -68,7 +68,7 @@ class PhantomFinding:
 
 def judge(
     scene: Scene, plate: Plate, label: str, state: State, painted: Painted
-) -> tuple[list[PhantomFinding], Map]:
+) -> tuple[list[PhantomFinding], Map, NDArray[np.bool_]]:
     """Make a painted finding as clear or as faint as its state says, and describe it.
 
     Args:
@@ -79,7 +79,8 @@ def judge(
         painted: The finding in its natural strength.
 
     Returns:
-        The finding, once for each side it has a box on, and its change in nepers `[H, W]`.
+        The finding, once for each side it has a box on, its change in nepers `[H, W]`, and the
+        pixels it shows on `[H, W]`.
     """
     exposure = plate.exposure
     # Scatter takes its share of every contrast.
@@ -103,7 +104,7 @@ def judge(
         )
         for side, box in _boxes(scene, shown, painted)
     ]
-    return findings, factor * painted.change
+    return findings, factor * painted.change, _significant(shown)
 
 
 def _choose_visibility(seed: int, label: str, state: State, natural: float) -> float:
