@@ -83,11 +83,14 @@ class GenerationRequest:
         messages: The conversation; its last turn is the user's.
         visual: The film, or None for a conversation without one.
         sampling: How tokens are chosen.
+        answer_format: What the answer behind `</think>` is held to: "" for nothing,
+            `contract.LABEL_ANSWER`, or a JSON schema.
     """
 
     messages: tuple[Message, ...]
     visual: VisualInput | None = None
     sampling: SamplingParams = SamplingParams()
+    answer_format: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ class EngineConfig:
         max_queue: Requests that may wait for a slot; one more is answered "busy".
         context_length: Tokens of prompt and answer together; 0 takes the artifact's limit.
         prefill_chunk: Prompt tokens processed between two decoding steps of the others.
+        prefix_cache_mib: Memory for keys and values of prompts that may come again.
         num_threads: Threads of the model's operators; 0 takes all physical cores.
 
     Raises:
@@ -26,7 +27,8 @@ class EngineConfig:
     max_batch: int = 8
     max_queue: int = 64
     context_length: int = 0
-    prefill_chunk: int = 512
+    prefill_chunk: int = 128
+    prefix_cache_mib: int = 256
     num_threads: int = 0
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from cxr_reason.prompts import Message, template_messages
 
 TOKENIZER = "tokenizer.json"
 CHAT_TEMPLATE = "chat_template.jinja"
+ANSWER_START = "<|im_start|>assistant\n"  # Qwen2.5's template
 
 
 class PromptEncoder:
@@ -21,6 +22,7 @@ class PromptEncoder:
 
     Attributes:
         tokenizer: The tokenizer, for decoding too.
+        answer_start: The tokens that start an answer of the assistant, int64 `[n]`.
     """
 
     def __init__(self, folder: Path, *, image_token_id: int) -> None:
@@ -35,6 +37,7 @@ class PromptEncoder:
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         template = (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
         self._template = environment.from_string(template)
+        self.answer_start = self._tokenize(ANSWER_START)
 
     def encode(
         self, messages: tuple[Message, ...], *, num_visual_tokens: int
@@ -61,6 +64,9 @@ class PromptEncoder:
             messages=template_messages(messages, with_film=num_visual_tokens > 0),
             add_generation_prompt=True,
         )
-        ids = np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+        ids = self._tokenize(text)
         copies = np.where(ids == self._image_token_id, num_visual_tokens, 1)
         return np.repeat(ids, copies)
+
+    def _tokenize(self, text: str) -> npt.NDArray[np.int64]:
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.int64)

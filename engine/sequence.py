@@ -11,7 +11,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from cxr_reason.engine.answer_guide import AnswerGuide
 from cxr_reason.engine.base import Array, FinishReason, Generation, SamplingParams, TextEvent
+from cxr_reason.engine.prefix import PromptSegment
 from cxr_reason.engine.sampling import Sampler
 from cxr_reason.errors import CxrError
 from cxr_reason.reading import Usage
@@ -26,6 +28,7 @@ class Sequence(Generation):
     Attributes:
         embeddings: Of the prompt, visual tokens in place, float32 `[T, hidden]`.
         positions: Of the prompt, int64 `[3, T]`.
+        segments: Of the prompt, for engines that share prefixes; the last one ends with it.
         params: How tokens are chosen.
         num_cached: Tokens whose keys and values are in the cache.
         is_cancelled: The caller gave up.
@@ -36,6 +39,8 @@ class Sequence(Generation):
         *,
         embeddings: Array,
         positions: npt.NDArray[np.int64],
+        segments: tuple[PromptSegment, ...] = (),
+        guide: AnswerGuide | None = None,
         num_visual_tokens: int,
         params: SamplingParams,
         tokenizer: Tokenizer,
@@ -43,12 +48,14 @@ class Sequence(Generation):
     ) -> None:
         self.embeddings = embeddings
         self.positions = positions
+        self.segments = segments
         self.params = params
         self.num_cached = 0
         self.is_cancelled = False
         self._next_position = int(positions.max()) + 1
         self._num_visual_tokens = num_visual_tokens
         self._sampler = Sampler(params)
+        self._guide = guide
         self._tokenizer = tokenizer
         self._decode_stream = DecodeStream(skip_special_tokens=True)
         self._token_ids: list[int] = []
@@ -84,7 +91,11 @@ class Sequence(Generation):
 
     def choose_token(self, logits: npt.NDArray[np.float32]) -> int:
         """Choose and keep the next token."""
+        if self._guide is not None:
+            logits = self._guide.limit(logits)
         self._token_ids.append(self._sampler.choose(logits))
+        if self._guide is not None:
+            self._guide.take(self.last_token_id)
         self._last_token_s = time.perf_counter()
         self._first_token_s = self._first_token_s or self._last_token_s
         return self.last_token_id

@@ -15,6 +15,7 @@ LEAST = {
     "max_queue": 0,
     "context_length": 0,
     "prefill_chunk": 16,
+    "prefix_cache_mib": 0,
     "num_threads": 0,
 }
 

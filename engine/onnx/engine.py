@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxr_reason.engine.answer_guide import AnswerGuides
 from cxr_reason.engine.artifact import Manifest
 from cxr_reason.engine.base import Array, Engine, Generation, GenerationRequest, VisualInput
 from cxr_reason.engine.config import EngineConfig
@@ -14,7 +15,8 @@ from cxr_reason.engine.onnx.decoder import OnnxDecoder
 from cxr_reason.engine.onnx.scheduler import Scheduler
 from cxr_reason.engine.onnx.vision import OnnxVision
 from cxr_reason.engine.positions import place_tokens
-from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.engine.prefix import split_prompt
+from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import BadRequestError, EngineError
 
@@ -69,6 +71,11 @@ class _TextSide:
             config.context_length or manifest.context_length, manifest.context_length
         )
         self._prompts = PromptEncoder(folder, image_token_id=manifest.image_token_id)
+        self._guides = AnswerGuides(
+            folder / TOKENIZER,
+            vocab_size=manifest.shape.vocab_size,
+            stop_token_id=manifest.stop_token_ids[0],
+        )
         self._embeddings = EmbeddingTable(folder)
         self.scheduler = Scheduler(
             OnnxDecoder(folder, manifest.shape, config, self._context_length),
@@ -103,8 +110,15 @@ class _TextSide:
         sequence = Sequence(
             embeddings=np.ascontiguousarray(embeddings),
             positions=positions,
+            segments=split_prompt(
+                ids,
+                visual,
+                image_token_id=self._manifest.image_token_id,
+                answer_start=self._prompts.answer_start,
+            ),
             num_visual_tokens=num_visual_tokens,
             params=request.sampling,
+            guide=self._guides.make(request.answer_format) if request.answer_format else None,
             tokenizer=self._prompts.tokenizer,
             on_cancel=self.scheduler.wake,
         )

@@ -18,6 +18,8 @@ from cxr_reason.engine.base import Array
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.embeddings import EmbeddingTable
 from cxr_reason.engine.onnx.decoder import OnnxDecoder
+from cxr_reason.engine.onnx.prefix_cache import CachedSegment, PrefixCache
+from cxr_reason.engine.prefix import PromptSegment
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import CapacityError, CxrError, GenerationError
 
@@ -53,6 +55,7 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._is_closing = False
         # Touched by the scheduler's thread only. The index is the slot.
+        self._prefixes = PrefixCache(config.prefix_cache_mib * 2**20)
         self._running: list[Sequence] = []
         self._prefilling: Sequence | None = None
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
@@ -129,11 +132,28 @@ class Scheduler:
             self._release(sequence)
 
     def _admit(self) -> None:
-        if self._prefilling is None and len(self._running) < self._config.max_batch:
+        """Give the free slot to the next request; one whose prompt is cached runs at once."""
+        while self._prefilling is None and len(self._running) < self._config.max_batch:
             with self._wake:
-                self._prefilling = self._waiting.popleft() if self._waiting else None
-            if self._prefilling is not None:
-                self._prefilling.start()
+                sequence = self._waiting.popleft() if self._waiting else None
+            if sequence is None:
+                return
+            sequence.start()
+            self._prefilling = sequence
+            logits = self._reuse_prefix(sequence)
+            if sequence.num_cached == sequence.prompt_length:
+                self._start_decoding(sequence, logits)
+
+    def _reuse_prefix(self, sequence: Sequence) -> Array | None:
+        """Copy what is cached of the prompt, and return the logits of its last token."""
+        logits = None
+        found = self._prefixes.find(segment.key for segment in sequence.segments)
+        for segment, cached in zip(sequence.segments, found, strict=False):
+            slot = len(self._running)
+            self._decoder.load(slot, sequence.num_cached, cached.keys_and_values)
+            sequence.num_cached = segment.end
+            logits = cached.logits
+        return logits
 
     def _decode(self) -> None:
         """Run one step for every running request."""
@@ -160,19 +180,36 @@ class Scheduler:
         sequence = self._prefilling
         if sequence is None:
             return
-        start = sequence.num_cached
-        end = min(start + self._config.prefill_chunk, sequence.prompt_length)
-        logits = self._decoder.run(
-            len(self._running),
-            sequence.embeddings[None, start:end],
-            np.ascontiguousarray(sequence.positions[:, None, start:end]),
-            np.array([end]),
+        slot, start = len(self._running), sequence.num_cached
+        segment = next(segment for segment in sequence.segments if segment.end > start)
+        end = min(start + self._config.prefill_chunk, segment.end)
+        logits = self._decoder.prefill(
+            slot,
+            sequence.embeddings[start:end],
+            sequence.positions[:, start:end],
+            length=end,
+            with_logits=segment.starts_answer and end == segment.end,
         )
         sequence.num_cached = end
+        if end == segment.end:
+            self._keep_prefix(sequence, segment, logits)
         if end == sequence.prompt_length:
-            self._prefilling = None
-            self._running.append(sequence)
-            self._take_token(sequence, logits[0])
+            self._start_decoding(sequence, logits)
+
+    def _keep_prefix(
+        self, sequence: Sequence, segment: PromptSegment, logits: Array | None
+    ) -> None:
+        start = max(
+            (other.end for other in sequence.segments if other.end < segment.end), default=0
+        )
+        saved = self._decoder.save(len(self._running), start, segment.end)
+        self._prefixes.put(segment.key, CachedSegment(saved, logits))
+
+    def _start_decoding(self, sequence: Sequence, logits: Array | None) -> None:
+        assert logits is not None, "a prompt ends where its answer starts"
+        self._prefilling = None
+        self._running.append(sequence)
+        self._take_token(sequence, logits)
 
     def _take_token(self, sequence: Sequence, logits: Array) -> None:
         sequence.choose_token(logits)

@@ -20,6 +20,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.cache_utils import DynamicCache
 
 from cxr_reason.checkpoint import Checkpoint
+from cxr_reason.engine.answer_guide import AnswerGuides
 from cxr_reason.engine.base import (
     Array,
     Engine,
@@ -28,7 +29,7 @@ from cxr_reason.engine.base import (
     VisualInput,
 )
 from cxr_reason.engine.build import DEFAULT_CONTEXT_LENGTH, describe, read_budget
-from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder
 from cxr_reason.engine.reference.fused import FusedMerger, Kernels, decide_kernels
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import BadRequestError, GenerationError
@@ -103,6 +104,11 @@ class ReferenceEngine(Engine):
         self._prompts = PromptEncoder(
             checkpoint.folder, image_token_id=self.manifest.image_token_id
         )
+        self._guides = AnswerGuides(
+            checkpoint.folder / TOKENIZER,
+            vocab_size=self.manifest.shape.vocab_size,
+            stop_token_id=self.manifest.stop_token_ids[0],
+        )
         self._mean = torch.tensor(checkpoint.preprocessor["image_mean"], device=self._device)
         self._std = torch.tensor(checkpoint.preprocessor["image_std"], device=self._device)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="reference")
@@ -162,6 +168,7 @@ class ReferenceEngine(Engine):
             positions=positions.cpu().numpy(),
             num_visual_tokens=count,
             params=request.sampling,
+            guide=self._guides.make(request.answer_format) if request.answer_format else None,
             tokenizer=self._prompts.tokenizer,
             on_cancel=lambda: None,
         )

@@ -21,6 +21,11 @@ DEFAULT_MAX_TOKENS = 2_048  # the traces the model was trained on end before 1,8
 DEFAULT_TEMPERATURE = 0.0  # greedy
 DEFAULT_TOP_P = 1.0
 DEFAULT_SEED = 0
+DEFAULT_NUM_TRACES = 1
+DEFAULT_TEMPERATURE_OF_TRACES = 0.7  # with more than one: greedy ones would all be the same
+MAX_NUM_TRACES = 16
+# As `answer_format`: names of `findings.LABELS`. Anything else is a JSON schema.
+LABEL_ANSWER = "labels"
 
 # A request to `reason` with this parameter ends the one with the same request id, which then
 # answers that it was cancelled. Kinder to the server than cancelling the call
@@ -75,6 +80,12 @@ MAX_TOKENS = TensorSpec("max_tokens", "INT32", (1,), "limit of generated tokens"
 TEMPERATURE = TensorSpec("temperature", "FP32", (1,), "0 is greedy", optional=True)
 TOP_P = TensorSpec("top_p", "FP32", (1,), "nucleus probability, over 0 to 1", optional=True)
 SEED = TensorSpec("seed", "UINT64", (1,), "same seed, same text", optional=True)
+NUM_TRACES = TensorSpec(
+    "num_traces", "INT32", (1,), "sampled traces of the film, 1 to 16", optional=True
+)
+ANSWER_FORMAT = TensorSpec(
+    "answer_format", "BYTES", (1,), "of the answer: `labels`, or a JSON schema", optional=True
+)
 
 PATCHES = TensorSpec("patches", "FP32", (-1, 196), "gray patches 14 x 14 in 0..1, merge order")
 GRID = TensorSpec("grid", "INT32", (2,), "rows and columns of patches")
@@ -85,7 +96,7 @@ TEXT = TensorSpec("text", "BYTES", (1,), "new text only, never cumulative")
 FINISH_REASON = TensorSpec("finish_reason", "BYTES", (1,), "empty until the last: stop or length")
 READING = TensorSpec("reading", "BYTES", (1,), "JSON, in the last response only; empty before")
 
-_SAMPLING = (MAX_TOKENS, TEMPERATURE, TOP_P, SEED)
+_SAMPLING = (MAX_TOKENS, TEMPERATURE, TOP_P, SEED, NUM_TRACES, ANSWER_FORMAT)
 _ANSWER = (TEXT, FINISH_REASON, READING)
 
 
