@@ -161,10 +161,12 @@ def test_text_of_a_model_can_neither_style_nor_steer_the_terminal(console):
 
 def test_a_reading_shows_what_its_reader_must_know(console):
     film = FilmInfo("a" * 64, "dicom", 10, 10, 12, flags=("window_estimated",))
-    provenance = Provenance("0.1.0", "onnx", "int4", "d", "c", "untrained [demo]", 9, 0.0, 1.0, 0)
+    provenance = Provenance(
+        "0.1.0", "onnx", "int4", "d", "c", "untrained [demo]", 9, 0.0, 1.0, 0, 1, "", ""
+    )
     text = "<think> x </think>\n<answer> Edema, Scoliosis [old] </answer>"
     reading = make_reading(
-        parse_trace(text, truncated=False),
+        [parse_trace(text, truncated=False)],
         film=film,
         usage=Usage(300, 289, 7, 0.0, 0.5, 1.5),
         provenance=provenance,

@@ -26,7 +26,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "film": BASE,
     "trace": BASE,
     "statements": BASE,
-    "reading": {*BASE, "audit", "film", "trace"},
+    "consensus": {*BASE, "audit", "statements", "trace"},
+    "reading": {*BASE, "audit", "consensus", "film", "trace"},
     "prompts": BASE,
     "checkpoint": BASE,
     "display_table": BASE,
@@ -50,6 +51,7 @@ DIRECTIONS: dict[str, set[str]] = {
     },
     "serving": {
         *BASE,
+        "consensus",
         "engine",
         "kernels",
         "radiograph",
@@ -58,7 +60,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "reading",
         "prompts",
     },
-    "client": {*BASE, "reading", "trace", "prompts"},
+    "client": {*BASE, "audit", "consensus", "film", "prompts", "reading", "statements", "trace"},
     "gateway": {*BASE, "client", "reading"},
     "machine": set(),
     "evaluation": {
@@ -73,6 +75,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "film",
         "trace",
         "audit",
+        "consensus",
         "reading",
         "prompts",
         "statements",
@@ -81,7 +84,17 @@ DIRECTIONS: dict[str, set[str]] = {
     "bench": {*BASE, "kernels", "radiograph", "display_table", "machine"},
     # What the commands print, and the commands, which put the parts together.
     "render": {*BASE, "audit", "reading", "trace", "client"},
-    "cli": {*BASE, "engine", "kernels", "serving", "client", "radiograph", "film", "trace"}
+    "cli": {
+        *BASE,
+        "engine",
+        "kernels",
+        "serving",
+        "client",
+        "radiograph",
+        "film",
+        "trace",
+        "consensus",
+    }
     | {"reading", "prompts", "checkpoint", "render", "training", "bench", "evaluation"},
 }
 
@@ -94,8 +107,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     **{part: set() for part in ("prompts", "statements", "machine")},
     "checkpoint": {"huggingface_hub", "safetensors", "torch"},
     "display_table": {"numpy"},
-    # gRPC and protobuf come with tritonclient.
-    "client": {"numpy", "tritonclient", "grpc", "google"},
+    # gRPC and protobuf come with tritonclient; typing_extensions is for type checkers alone.
+    "client": {"numpy", "tritonclient", "grpc", "google", "typing_extensions"},
 }
 
 # Part → distributions it may import nowhere, not even inside a function.

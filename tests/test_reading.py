@@ -43,13 +43,16 @@ PROVENANCE = Provenance(
     temperature=0.5,
     top_p=0.9,
     seed=2**64 - 1,
+    num_traces=1,
+    answer_format="",
+    calibration="",
 )
 TEXT = "<think>Größe «≥ 5 mm».\n\u2028</think>\n<answer>Edema, Gout</answer>"
 
 
 def reading_of(text: str, film: FilmInfo | None = FILM, *, truncated: bool = False) -> Reading:
     trace = parse_trace(text, truncated=truncated)
-    return make_reading(trace, film=film, usage=USAGE, provenance=PROVENANCE)
+    return make_reading([trace], film=film, usage=USAGE, provenance=PROVENANCE)
 
 
 READING = reading_of(TEXT)
@@ -113,7 +116,7 @@ def test_disclaimer_may_be_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "schema", ["cxr-reason/reading/2", "cxr-reason/reading/1 ", "", None, 1, ["x"]], ids=repr
+    "schema", ["cxr-reason/reading/1", "cxr-reason/reading/1 ", "", None, 1, ["x"]], ids=repr
 )
 def test_other_schema_is_refused_with_what_to_do(schema: object) -> None:
     with pytest.raises(BadRequestError, match=f"schema must be {SCHEMA}; update"):

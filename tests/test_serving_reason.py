@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import hashlib
 import logging
@@ -12,7 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_reason.contract import PROMPT, REASON_MODEL, TEMPERATURE, VISUAL_TOKENS
+from cxr_reason.contract import (
+    DEFAULT_TEMPERATURE_OF_TRACES,
+    PROMPT,
+    REASON_MODEL,
+    TEMPERATURE,
+    VISUAL_TOKENS,
+)
 from cxr_reason.engine.base import SamplingParams, VisualInput
 from cxr_reason.errors import (
     BadRequestError,
@@ -186,6 +193,65 @@ def test_a_film_over_the_whole_cache_is_used_but_not_kept():
     cache = FilmCache(0)
     assert cache.get_or_encode("a", film) is not None
     assert cache.get("a") is None
+
+
+def test_several_traces_make_one_reading(reasoner, engine):
+    usages = []
+    request = dataclasses.replace(
+        with_image(b"film"), sampling=SamplingParams(temperature=1.0, seed=2**64 - 2), num_traces=3
+    )
+    parts = run(reasoner, request, usages=usages)
+    assert "".join(part.text for part in parts) == TRAINED_FORM
+    reading = parts[-1].reading
+    assert reading.traces == (TRAINED_FORM,) * 3
+    assert {finding.label: finding.probability for finding in reading.findings}["Cardiomegaly"] == 1
+    assert [one.sampling.seed for one in engine.requests] == [2**64 - 2, 2**64 - 1, 0]
+    assert reading.usage == usages[0]
+    assert reading.usage.completion_tokens == 3 * engine.generations[0].usage().completion_tokens
+    assert reading.provenance.num_traces == 3
+    assert "not calibrated" in reading.provenance.calibration
+
+
+def test_cancelling_ends_every_trace(reasoner, engine):
+    request = dataclasses.replace(
+        ask("count 1000"), sampling=SamplingParams(temperature=1.0), num_traces=2
+    )
+    parts = reasoner.answer(request, Cancellation(), id)
+    next(parts)
+    parts.close()
+    assert [one.cancelled.is_set() for one in engine.generations] == [True, True]
+
+
+def test_a_full_queue_takes_no_trace_of_many(reasoner, engine):
+    engine.max_queue = 0
+    request = dataclasses.replace(
+        ask("count 1000"), sampling=SamplingParams(temperature=1.0), num_traces=3
+    )
+    with pytest.raises(CapacityError):
+        run(reasoner, request)
+    assert all(one.cancelled.is_set() for one in engine.generations)
+
+
+@pytest.mark.parametrize("num_traces", [0, -1, 17])
+def test_the_number_of_traces_has_bounds(num_traces):
+    with pytest.raises(BadRequestError, match=r"num_traces.*1 to 16"):
+        ReasonRequest.from_inputs({"prompt": b"Read.", "num_traces": num_traces})
+
+
+def test_traces_are_sampled_unless_told_how():
+    request = ReasonRequest.from_inputs({"prompt": b"Read.", "num_traces": 2})
+    assert request.sampling.temperature == DEFAULT_TEMPERATURE_OF_TRACES
+    with pytest.raises(BadRequestError, match="all be the same"):
+        ReasonRequest.from_inputs({"prompt": b"Read.", "num_traces": 2, "temperature": 0.0})
+
+
+def test_an_answer_by_a_schema_has_no_labels(reasoner, engine):
+    reading = run(reasoner, dataclasses.replace(ask(), answer_format='{"type": "object"}'))[
+        -1
+    ].reading
+    assert engine.requests[0].answer_format == '{"type": "object"}'
+    assert reading.unknown_labels == ()
+    assert not [finding for finding in reading.findings if finding.in_answer]
 
 
 def test_cancelling_frees_the_slot_within_one_step(reasoner, engine):

@@ -50,14 +50,17 @@ class Finding:
     Attributes:
         label: A name of `findings.LABELS`.
         status: "present" if the answer names it; else the strongest statement of the reasoning.
+            With several traces, what the probability means (`consensus.Calibration`).
         in_answer: The answer names it.
         evidence: Sentences of the reasoning, in their order.
+        probability: Share of the sampled traces that state it; None with one trace.
     """
 
     label: str
     status: Polarity
     in_answer: bool
     evidence: tuple[Evidence, ...]
+    probability: float | None = None
 
 
 @dataclass(frozen=True)

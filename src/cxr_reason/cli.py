@@ -24,6 +24,7 @@ from cxr_reason import __version__
 from cxr_reason.bench.cli import app as bench
 from cxr_reason.client import Client
 from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
+from cxr_reason.consensus import read_calibration
 from cxr_reason.contract import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_SEED,
@@ -95,6 +96,13 @@ def serve(
     film_cache_mib: Annotated[
         int, typer.Option(help="Memory for encoded films, for questions about a film seen before.")
     ] = 256,
+    prefix_cache_mib: Annotated[
+        int, typer.Option(help="Memory for keys and values of prompts that may come again.")
+    ] = EngineConfig.prefix_cache_mib,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="What the share of traces means: `cxr-reason evaluate --calibration`."),
+    ] = None,
     log_file: Annotated[
         Path | None, typer.Option(help="Keep the server's log in this file.")
     ] = None,
@@ -106,8 +114,17 @@ def serve(
     Example: cxr-reason serve engines/nano --grpc-port 9001
     """
     console = Console(stderr=True)
-    config = EngineConfig(max_batch, max_queue, context_length, prefill_chunk, num_threads)
-    settings = ServingSettings(engine_dir, config, film_cache_mib)
+    config = EngineConfig(
+        max_batch=max_batch,
+        max_queue=max_queue,
+        context_length=context_length,
+        prefill_chunk=prefill_chunk,
+        prefix_cache_mib=prefix_cache_mib,
+        num_threads=num_threads,
+    )
+    if calibration is not None:
+        read_calibration(calibration)  # now, not in the server's log
+    settings = ServingSettings(engine_dir, config, film_cache_mib, calibration)
     addresses = Addresses(host, http_port, grpc_port, metrics_port)
     with interruptible(), running_server(console, settings, addresses, log_file) as server:
         console.print(f"gRPC     {server.grpc_address}", highlight=False)

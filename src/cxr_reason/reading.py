@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,13 +11,13 @@ from cxr_reason.audit import (
     Contradiction,
     Evidence,
     Finding,
-    audit_trace,
 )
+from cxr_reason.consensus import UNCALIBRATED, Calibration, audit_traces
 from cxr_reason.errors import BadRequestError
 from cxr_reason.film import FilmInfo
 from cxr_reason.trace import Trace
 
-SCHEMA = "cxr-reason/reading/1"
+SCHEMA = "cxr-reason/reading/2"
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis."
 
 
@@ -55,7 +56,10 @@ class Provenance:
         max_tokens: Limit of generated tokens.
         temperature: 0 is greedy.
         top_p: Nucleus probability.
-        seed: Seed of the sampling.
+        seed: Seed of the sampling; trace k has the seed after it by k.
+        num_traces: Sampled traces of the film.
+        answer_format: What the answer was held to: "", "labels" or a JSON schema.
+        calibration: Where the thresholds of the findings' states come from.
     """
 
     software_version: str
@@ -68,6 +72,9 @@ class Provenance:
     temperature: float
     top_p: float
     seed: int
+    num_traces: int
+    answer_format: str
+    calibration: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,8 @@ class Reading:
         unknown_labels: Other names in the answer, as written.
         reasoning: Text of the thinking.
         answer: Text of the answer.
-        text: The whole output as generated.
+        text: The whole output as generated. With several traces, the first.
+        traces: All of them as generated.
         film: What is known of the film, or None in a turn without one.
         usage: Tokens and times.
         provenance: What made it.
@@ -96,6 +104,7 @@ class Reading:
     reasoning: str
     answer: str
     text: str
+    traces: tuple[str, ...]
     film: FilmInfo | None
     usage: Usage
     provenance: Provenance
@@ -132,6 +141,7 @@ class Reading:
                     Contradiction(**item) for item in fields.pop("contradictions")
                 ),
                 unknown_labels=tuple(fields.pop("unknown_labels")),
+                traces=tuple(fields.pop("traces")),
                 **fields,
             )
         except (KeyError, TypeError) as error:
@@ -139,10 +149,16 @@ class Reading:
 
 
 def make_reading(
-    trace: Trace, *, film: FilmInfo | None, usage: Usage, provenance: Provenance
+    traces: Sequence[Trace],
+    *,
+    film: FilmInfo | None,
+    usage: Usage,
+    provenance: Provenance,
+    calibration: Calibration = UNCALIBRATED,
 ) -> Reading:
-    """Put a parsed output together with its audit, its film, its cost and its origin."""
-    findings, contradictions = audit_trace(trace)
+    """Put parsed outputs together with their audit, their film, their cost and their origin."""
+    findings, contradictions = audit_traces(traces, calibration)
+    trace = traces[0]
     return Reading(
         outcome=trace.outcome.value,
         issues=tuple(issue.value for issue in trace.issues),
@@ -152,6 +168,7 @@ def make_reading(
         reasoning=trace.reasoning,
         answer=trace.answer,
         text=trace.text,
+        traces=tuple(one.text for one in traces),
         film=film,
         usage=usage,
         provenance=provenance,

@@ -74,7 +74,7 @@ _TAGS = tuple(
 )
 
 
-def parse_trace(text: str, *, truncated: bool) -> Trace:
+def parse_trace(text: str, *, truncated: bool, has_labels: bool = True) -> Trace:
     """Parse one model output. Never raises.
 
     Where tags are doubled, the reasoning is everything inside any of its pairs and the answer is
@@ -83,6 +83,7 @@ def parse_trace(text: str, *, truncated: bool) -> Trace:
     Args:
         text: The whole output, special tokens removed.
         truncated: The token limit ended it.
+        has_labels: The answer is label names; it is not where a JSON schema was asked for.
     """
     parts = list(split_sections(text))
     reasoning = _join(parts, "reasoning")
@@ -95,12 +96,12 @@ def parse_trace(text: str, *, truncated: bool) -> Trace:
     # An answer that the limit cut may end in half a label: none of it counts.
     is_cut = truncated and tags[-1:] == ["answer"]
     is_readable = "answer" in tags and not refused and not is_cut
-    labels, unknown = split_answer(answer) if is_readable else ((), ())
+    labels, unknown = split_answer(answer) if is_readable and has_labels else ((), ())
     found = {
         Issue.MISSING_TAG: is_tagged and len({*tags}) < 4,
         Issue.DOUBLED_TAG: len(tags) > len({*tags}),
         Issue.TEXT_OUTSIDE_TAGS: is_tagged and bool(outside) and not refused,
-        Issue.EMPTY_ANSWER: is_readable and not labels and not unknown,
+        Issue.EMPTY_ANSWER: is_readable and not (labels or unknown or (answer and not has_labels)),
         Issue.UNKNOWN_LABEL: bool(unknown),
         Issue.NO_FINDING_BESIDE_FINDINGS: NO_FINDING in labels and len(labels) > 1,
     }

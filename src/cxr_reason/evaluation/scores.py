@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_reason.audit import audit_trace
+from cxr_reason.consensus import support_of
 from cxr_reason.evaluation.backends import Output
 from cxr_reason.findings import LABELS
 from cxr_reason.trace import Outcome, Trace, parse_trace
 from cxr_reason.training.rewards import consistency_reward
-
-_UNCERTAIN = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,17 +60,7 @@ def score_film(outputs: Sequence[Output]) -> FilmScores:
 def label_probability(traces: Sequence[Trace]) -> NDArray[np.float64]:
     """Return the mean over traces of the support that each gives a label, float64 `[14]`.
 
-    1 where the answer names it; else 0.5 where the reasoning states it as uncertain; else 0.
+    See `consensus.support_of`.
     """
-    return np.mean([_support(trace) for trace in traces], axis=0)
-
-
-def _support(trace: Trace) -> NDArray[np.float64]:
-    findings, _ = audit_trace(trace)
-    uncertain = {finding.label for finding in findings if finding.status == "uncertain"}
-    return np.array(
-        [
-            1.0 if label in trace.labels else _UNCERTAIN if label in uncertain else 0.0
-            for label in LABELS
-        ]
-    )
+    supports = [support_of(trace) for trace in traces]
+    return np.mean([[each.get(label, 0.0) for label in LABELS] for each in supports], axis=0)

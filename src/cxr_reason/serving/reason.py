@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from cxr_reason import __version__
-from cxr_reason.engine.base import Engine, FinishReason, GenerationRequest, SamplingParams
+from cxr_reason.consensus import UNCALIBRATED, Calibration
+from cxr_reason.contract import LABEL_ANSWER
+from cxr_reason.engine.base import (
+    Engine,
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    SamplingParams,
+)
 from cxr_reason.errors import BadRequestError, RequestCancelledError
 from cxr_reason.reading import Provenance, Reading, Usage, make_reading
 from cxr_reason.serving.cancellation import Cancellation
@@ -37,14 +45,20 @@ class Reasoner:
         engine: Loaded with its part "decoder".
         encode_film: Runs `preprocess` and `vision` on the bytes of a film's file.
         cache: Films that came through the direct door.
+        calibration: What the share of traces that state a finding means.
     """
 
     def __init__(
-        self, engine: Engine, encode_film: Callable[[bytes], EncodedFilm], cache: FilmCache
+        self,
+        engine: Engine,
+        encode_film: Callable[[bytes], EncodedFilm],
+        cache: FilmCache,
+        calibration: Calibration = UNCALIBRATED,
     ) -> None:
         self._engine = engine
         self._encode_film = encode_film
         self._cache = cache
+        self._calibration = calibration
 
     def answer(
         self,
@@ -72,32 +86,70 @@ class Reasoner:
         film = self._find_film(request)
         if cancellation.is_set:
             raise _cancelled()
-        visual = film.visual if film else None
-        generation = self._engine.submit(
-            GenerationRequest(request.messages, visual, request.sampling)
-        )
-        cancellation.on_set(generation.cancel)
-        texts = []
+        generations: list[Generation] = []
         try:
-            for event in generation:
-                if event.finish_reason is FinishReason.CANCELLED:
-                    raise _cancelled()
-                texts.append(event.text)
-                if event.finish_reason is not None:
-                    truncated = event.finish_reason is FinishReason.LENGTH
-                    reading = make_reading(
-                        parse_trace("".join(texts), truncated=truncated),
-                        film=film.info if film else None,
-                        usage=generation.usage(),
-                        provenance=self._provenance(request.sampling),
+            # They share the prompt: the engine prefills it once and decodes them as one batch.
+            for sampling in _samplings(request):
+                generations.append(
+                    self._engine.submit(
+                        GenerationRequest(
+                            request.messages,
+                            film.visual if film else None,
+                            sampling,
+                            request.answer_format,
+                        )
                     )
-                    yield Part(event.text, event.finish_reason.value, reading)
-                elif event.text:
-                    yield Part(event.text)
+                )
+            cancellation.on_set(lambda: _cancel(generations))
+            yield from self._stream(request, film, generations)
         finally:
-            # Also when the caller stops iterating: the slot must not stay taken.
-            generation.cancel()
-            on_usage(generation.usage())
+            # Also when the caller stops iterating: the slots must not stay taken.
+            _cancel(generations)
+            if generations:
+                on_usage(_sum_usage(generations))
+
+    def _stream(
+        self, request: ReasonRequest, film: EncodedFilm | None, generations: Sequence[Generation]
+    ) -> Iterator[Part]:
+        """Yield the text of the first trace, and when all have ended the last part."""
+        texts: list[str] = []
+        for event in generations[0]:
+            texts.append(event.text)
+            if event.finish_reason is not None:
+                outputs = [_Output("".join(texts), event.finish_reason)]
+                outputs += [_collect(generation) for generation in generations[1:]]
+                if any(output.reason is FinishReason.CANCELLED for output in outputs):
+                    raise _cancelled()
+                yield Part(
+                    event.text,
+                    event.finish_reason.value,
+                    self._make_reading(request, film, generations, outputs),
+                )
+            elif event.text:
+                yield Part(event.text)
+
+    def _make_reading(
+        self,
+        request: ReasonRequest,
+        film: EncodedFilm | None,
+        generations: Sequence[Generation],
+        outputs: Sequence[_Output],
+    ) -> Reading:
+        has_labels = request.answer_format in ("", LABEL_ANSWER)
+        return make_reading(
+            [
+                parse_trace(
+                    output.text,
+                    truncated=output.reason is FinishReason.LENGTH,
+                    has_labels=has_labels,
+                )
+                for output in outputs
+            ],
+            film=film.info if film else None,
+            usage=_sum_usage(generations),
+            provenance=self._provenance(request),
+            calibration=self._calibration,
+        )
 
     def _find_film(self, request: ReasonRequest) -> EncodedFilm | None:
         if request.image is not None:
@@ -114,8 +166,8 @@ class Reasoner:
         # a wrong record must not answer for another caller's film.
         return request.encoded
 
-    def _provenance(self, sampling: SamplingParams) -> Provenance:
-        manifest = self._engine.manifest
+    def _provenance(self, request: ReasonRequest) -> Provenance:
+        manifest, sampling = self._engine.manifest, request.sampling
         return Provenance(
             software_version=__version__,
             backend=manifest.backend,
@@ -127,7 +179,45 @@ class Reasoner:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             seed=sampling.seed,
+            num_traces=request.num_traces,
+            answer_format=request.answer_format,
+            calibration=self._calibration.source if request.num_traces > 1 else "",
         )
+
+
+@dataclass(frozen=True)
+class _Output:
+    text: str
+    reason: FinishReason
+
+
+def _samplings(request: ReasonRequest) -> Iterator[SamplingParams]:
+    for index in range(request.num_traces):
+        yield replace(request.sampling, seed=(request.sampling.seed + index) % 2**64)
+
+
+def _collect(generation: Generation) -> _Output:
+    texts = []
+    for event in generation:
+        texts.append(event.text)
+        if event.finish_reason is not None:
+            return _Output("".join(texts), event.finish_reason)
+    raise AssertionError("a generation ends with a finish reason")
+
+
+def _cancel(generations: Sequence[Generation]) -> None:
+    for generation in generations:
+        generation.cancel()
+
+
+def _sum_usage(generations: Sequence[Generation]) -> Usage:
+    """Return the first trace's usage, with the tokens of all and the time of the last."""
+    usages = [generation.usage() for generation in generations]
+    return replace(
+        usages[0],
+        completion_tokens=sum(usage.completion_tokens for usage in usages),
+        generation_s=max(usage.generation_s for usage in usages),
+    )
 
 
 def _cancelled() -> RequestCancelledError:

@@ -9,15 +9,21 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from cxr_reason.contract import (
+    ANSWER_FORMAT,
+    DEFAULT_NUM_TRACES,
+    DEFAULT_TEMPERATURE_OF_TRACES,
     FILM,
     GRID,
     IMAGE,
     IMAGE_DIGEST,
+    MAX_NUM_TRACES,
     MAX_TOKENS,
+    NUM_TRACES,
     PROMPT,
     SEED,
     TEMPERATURE,
@@ -40,7 +46,9 @@ class ReasonRequest:
 
     Attributes:
         messages: The conversation.
-        sampling: How tokens are chosen.
+        sampling: How tokens are chosen; trace k has the seed after its seed by k.
+        num_traces: Sampled traces of the film.
+        answer_format: What the answer is held to: "", `LABEL_ANSWER` or a JSON schema.
         encoded: The film as `preprocess` and `vision` made it (the ensemble's door).
         image: The bytes of the film's file, or a data: URL of it (the direct door).
         image_digest: SHA-256 of a film's file sent before (the direct door).
@@ -48,6 +56,8 @@ class ReasonRequest:
 
     messages: tuple[Message, ...]
     sampling: SamplingParams
+    num_traces: int = DEFAULT_NUM_TRACES
+    answer_format: str = ""
     encoded: EncodedFilm | None = None
     image: bytes | None = None
     image_digest: str | None = None
@@ -67,6 +77,8 @@ class ReasonRequest:
         return cls(
             messages=parse_prompt(as_text(inputs[PROMPT.name], PROMPT.name)),
             sampling=_read_sampling(inputs),
+            num_traces=_read_num_traces(inputs),
+            answer_format=as_text(inputs.get(ANSWER_FORMAT.name, b""), ANSWER_FORMAT.name),
             encoded=_read_encoded(inputs),
             image=image,
             image_digest=_read_digest(inputs),
@@ -86,7 +98,22 @@ def hash_image(image: bytes) -> str:
 
 def _read_sampling(inputs: Mapping[str, Value]) -> SamplingParams:
     names = [spec.name for spec in (MAX_TOKENS, TEMPERATURE, TOP_P, SEED)]
-    return SamplingParams(**{name: inputs[name] for name in names if name in inputs})  # type: ignore[arg-type]
+    given: dict[str, Any] = {name: inputs[name] for name in names if name in inputs}
+    if _read_num_traces(inputs) > 1:
+        given.setdefault(TEMPERATURE.name, DEFAULT_TEMPERATURE_OF_TRACES)
+        if given[TEMPERATURE.name] == 0.0:
+            raise BadRequestError(
+                "temperature: 0 with several traces, which would all be the same; give more than 0"
+            )
+    return SamplingParams(**given)
+
+
+def _read_num_traces(inputs: Mapping[str, Value]) -> int:
+    value = inputs.get(NUM_TRACES.name, DEFAULT_NUM_TRACES)
+    assert isinstance(value, int)
+    if not 1 <= value <= MAX_NUM_TRACES:
+        raise BadRequestError(f"num_traces: {value}; must be from 1 to {MAX_NUM_TRACES}")
+    return value
 
 
 def _read_digest(inputs: Mapping[str, Value]) -> str | None:

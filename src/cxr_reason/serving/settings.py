@@ -13,6 +13,7 @@ from cxr_reason.errors import ServerError
 ENGINE_VARIABLE = "CXR_ENGINE"
 ENGINE_CONFIG_VARIABLE = "CXR_ENGINE_CONFIG"
 FILM_CACHE_VARIABLE = "CXR_FILM_CACHE_MIB"
+CALIBRATION_VARIABLE = "CXR_CALIBRATION"
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class ServingSettings:
         engine_config: How the engine runs.
         film_cache_mib: Memory for encoded films, in MiB; 0 keeps none. One film of 476 x 476 pixels
             takes 2.3 MiB at 2,048 hidden units.
+        calibration: File that says what the share of traces means; None for the default.
     """
 
     engine_dir: Path
     engine_config: EngineConfig = field(default_factory=EngineConfig)
     film_cache_mib: int = 256
+    calibration: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ServingSettings:
@@ -47,10 +50,12 @@ class ServingSettings:
         film_cache_mib = environment.get(FILM_CACHE_VARIABLE, str(cls.film_cache_mib))
         if not film_cache_mib.isdecimal():
             raise ServerError(f"{FILM_CACHE_VARIABLE} must be a whole number of MiB, 0 for none")
+        calibration = environment.get(CALIBRATION_VARIABLE)
         return cls(
             engine_dir=Path(engine_dir),
             engine_config=EngineConfig.from_json(environment.get(ENGINE_CONFIG_VARIABLE, "{}")),
             film_cache_mib=int(film_cache_mib),
+            calibration=Path(calibration) if calibration else None,
         )
 
     def to_environment(self) -> dict[str, str]:
@@ -59,4 +64,5 @@ class ServingSettings:
             ENGINE_VARIABLE: str(self.engine_dir.resolve()),
             ENGINE_CONFIG_VARIABLE: self.engine_config.to_json(),
             FILM_CACHE_VARIABLE: str(self.film_cache_mib),
+            CALIBRATION_VARIABLE: str(self.calibration.resolve()) if self.calibration else "",
         }

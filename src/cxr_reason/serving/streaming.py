@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakValueDictionary
 
+from cxr_reason.consensus import UNCALIBRATED, read_calibration
 from cxr_reason.contract import (
     CANCEL_PARAMETER,
     FILM,
@@ -58,7 +59,9 @@ class StreamingModel:
         self._pb_utils = pb_utils
         self._engine = engine
         cache = FilmCache(settings.film_cache_mib * 2**20)
-        self._reasoner = Reasoner(engine, self._encode_film, cache)
+        path = settings.calibration
+        calibration = read_calibration(path) if path else UNCALIBRATED
+        self._reasoner = Reasoner(engine, self._encode_film, cache, calibration)
         self._capacity = settings.engine_config.max_batch + settings.engine_config.max_queue
         self._places = threading.BoundedSemaphore(self._capacity)
         self._threads = ThreadPoolExecutor(self._capacity, thread_name_prefix="request")
