@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_reason.client import Client, DoneEvent, TextEvent, exchange
+from cxr_reason.client import Client, DoneEvent, FindingEvent, QueuedEvent, TextEvent
 from cxr_reason.errors import (
     BadRequestError,
     CapacityError,
@@ -49,10 +49,15 @@ def server(tmp_path_factory, log_path):
         yield server
 
 
-@pytest.fixture
-def client(server):
-    with Client(server.grpc_address, timeout_s=30.0) as client:
+@pytest.fixture(params=["grpc", "http"])
+def client(request, server):
+    address = {"grpc": server.grpc_address, "http": f"http://{server.http_address}"}
+    with Client(address[request.param], timeout_s=30.0, max_retries=0) as client:
         yield client
+
+
+def next_text(events):
+    return next(event for event in events if isinstance(event, TextEvent))
 
 
 def wait_until_idle(server, within_s):
@@ -71,14 +76,16 @@ def post(server, model, inputs):
 
 @pytest.mark.server
 def test_stream_gives_sections_without_tags_and_then_the_reading(client, rg1_path):
-    *texts, done = client.stream(rg1_path)
-    assert all(isinstance(event, TextEvent) for event in texts)
-    assert len(texts) > 5, "text comes as it is generated"
+    queued, *middle, done = client.stream(rg1_path)
+    assert isinstance(queued, QueuedEvent)
+    texts = [event for event in middle if isinstance(event, TextEvent)]
+    assert len(texts) > 4, "text comes as it is generated"
     by_section = {}
     for event in texts:
         by_section[event.section] = by_section.get(event.section, "") + event.text
-    assert by_section["reasoning"].strip() == "The heart is large."
-    assert by_section["answer"].strip() == "Cardiomegaly"
+    assert by_section == {"reasoning": "The heart is large.", "answer": "Cardiomegaly"}
+    (found,) = [event.finding for event in middle if isinstance(event, FindingEvent)]
+    assert (found.label, found.status) == ("Cardiomegaly", "present")
     assert isinstance(done, DoneEvent)
     answered = [finding.label for finding in done.reading.findings if finding.in_answer]
     assert answered == ["Cardiomegaly"]
@@ -187,7 +194,7 @@ def test_time_over_is_an_error_and_frees_the_slot(client, server, rg1_path):
 @pytest.mark.server
 def test_closing_the_stream_frees_the_slot(client, server, rg1_path):
     events = client.stream(rg1_path, prompt="count 1000")
-    next(events)
+    next_text(events)
     assert read_metric(server, GENERATING) == 1
     events.close()
     wait_until_idle(server, within_s=0.5)
@@ -268,34 +275,37 @@ def test_metrics_count_tokens_and_times(client, server, rg1_path):
 
 
 @pytest.mark.server
-def test_a_server_that_dies_is_told_apart(tmp_path, rg1_path):
-    with (
-        TritonProcess(write_repository(tmp_path), addresses=Addresses.free()) as server,
-        Client(server.grpc_address) as client,
-    ):
-        assert client.is_ready()
-        events = client.stream(rg1_path, prompt="count 1000")
-        next(events)
-        os.kill(server.pid, signal.SIGKILL)
-        with pytest.raises(ServerUnavailableError, match=server.grpc_address):
-            list(events)
-        assert not client.is_ready(timeout_s=1.0)
+@pytest.mark.parametrize("service", ["grpc", "http"])
+def test_a_server_that_dies_is_told_apart(tmp_path, rg1_path, service):
+    with TritonProcess(write_repository(tmp_path), addresses=Addresses.free()) as server:
+        address = {"grpc": server.grpc_address, "http": f"http://{server.http_address}"}[service]
+        with Client(address) as client:
+            assert client.is_ready()
+            events = client.stream(rg1_path, prompt="count 1000")
+            next_text(events)
+            os.kill(server.pid, signal.SIGKILL)
+            with pytest.raises(ServerUnavailableError, match=address):
+                list(events)
+            assert not client.is_ready(timeout_s=1.0)
 
 
-def test_nobody_there(rg1_path):
-    with Client(Addresses.free().resolve().grpc) as client:
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_nobody_there(rg1_path, scheme):
+    with Client(scheme + Addresses.free().resolve().grpc, max_retries=1) as client:
         assert not client.is_ready(timeout_s=1.0)
         with pytest.raises(ServerUnavailableError, match="cxr-reason serve"):
             client.read(rg1_path)
 
 
-def test_a_server_that_never_answers_is_given_up(rg1_path, monkeypatch):
-    monkeypatch.setattr(exchange, "GRACE_S", 0.2)
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_server_that_never_answers_is_given_up(rg1_path, monkeypatch, scheme):
+    for module in ("client", "grpc_transport", "http_transport"):
+        monkeypatch.setattr(f"cxr_reason.client.{module}.GRACE_S", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         with (
-            Client(f"127.0.0.1:{silent.getsockname()[1]}") as client,
+            Client(f"{scheme}127.0.0.1:{silent.getsockname()[1]}") as client,
             pytest.raises(RequestTimeoutError),
         ):
             client.read(rg1_path, timeout_s=0.3)

@@ -60,7 +60,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "reading",
         "prompts",
     },
-    "client": {*BASE, "audit", "consensus", "film", "prompts", "reading", "statements", "trace"},
+    "client": {*BASE, "audit", "film", "prompts", "reading", "statements", "trace"},
     "gateway": {*BASE, "client", "reading"},
     "machine": set(),
     "evaluation": {

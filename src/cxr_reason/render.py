@@ -1,15 +1,17 @@
-"""A reading on a terminal."""
+"""A reading on a terminal and in a notebook."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.jupyter import JupyterMixin
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
-from cxr_reason.audit import Evidence
+from cxr_reason.audit import Evidence, Finding
 from cxr_reason.client.events import DoneEvent, Event, TextEvent
 from cxr_reason.errors import CxrError, ServerError
 from cxr_reason.findings import LABELS
@@ -66,7 +68,7 @@ def print_stream(console: Console, events: Iterable[Event]) -> Reading:
         for event in events:
             if isinstance(event, DoneEvent):
                 reading = event.reading
-            else:
+            elif isinstance(event, TextEvent):
                 printer.add(event)
     finally:
         printer.end()
@@ -78,27 +80,38 @@ def print_stream(console: Console, events: Iterable[Event]) -> Reading:
 
 def print_reading(console: Console, reading: Reading) -> None:
     """Print findings, outcome and what a reader must know of a reading."""
-    console.print(_findings_table(reading))
-    console.print(f"outcome  {reading.outcome}", highlight=False)
-    for issue in reading.issues:
-        console.print(f"issue    {issue}", style="yellow", highlight=False)
-    for contradiction in reading.contradictions:
-        console.print(
-            f"conflict {contradiction.label}: {contradiction.kind}", style="red", highlight=False
+    console.print(ReadingView(reading))
+
+
+class ReadingView(JupyterMixin):
+    """A reading as rich and Jupyter show it: as the last line of a cell, or with `rich.print`.
+
+    Args:
+        reading: What to show.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        reading = self._reading
+        yield _findings_table(reading)
+        yield Text(f"outcome  {reading.outcome}")
+        for issue in reading.issues:
+            yield Text(f"issue    {issue}", "yellow")
+        for contradiction in reading.contradictions:
+            yield Text(f"conflict {contradiction.label}: {contradiction.kind}", "red")
+        for flag in reading.film.flags if reading.film else ():
+            yield Text(f"film     {flag}", "yellow")
+        usage = reading.usage
+        yield Text(
+            f"tokens   {usage.prompt_tokens} in, {usage.completion_tokens} out; first after "
+            f"{usage.time_to_first_token_s:.2f} s, last after {usage.generation_s:.2f} s",
+            "dim",
         )
-    for flag in reading.film.flags if reading.film else ():
-        console.print(f"film     {flag}", style="yellow", highlight=False)
-    usage = reading.usage
-    console.print(
-        f"tokens   {usage.prompt_tokens} in, {usage.completion_tokens} out; "
-        f"first after {usage.time_to_first_token_s:.2f} s, last after {usage.generation_s:.2f} s",
-        style="dim",
-        highlight=False,
-    )
-    if reading.provenance.model_notice:
-        notice = _strip_controls(reading.provenance.model_notice)
-        console.print(f"model    {notice}", style="yellow", markup=False, highlight=False)
-    console.print(DISCLAIMER, style="bold", highlight=False)
+        if reading.provenance.model_notice:
+            yield Text(f"model    {_strip_controls(reading.provenance.model_notice)}", "yellow")
+        yield Text(DISCLAIMER, "bold")
 
 
 def print_error(console: Console, error: CxrError) -> None:
@@ -113,6 +126,9 @@ def _findings_table(reading: Reading) -> Table:
     table.add_column("finding")
     table.add_column("answer")
     table.add_column("reasoning")
+    has_probability = any(finding.probability is not None for finding in reading.findings)
+    if has_probability:
+        table.add_column(f"share of {reading.provenance.num_traces} traces", justify="right")
     findings = {finding.label: finding for finding in reading.findings}
     for label in LABELS:
         finding = findings.get(label)
@@ -122,11 +138,16 @@ def _findings_table(reading: Reading) -> Table:
             label,
             "present" if in_answer else "",
             "\n".join(dict.fromkeys(stated)),
+            *([_share(finding)] if has_probability else []),
             style="bold" if in_answer else "default" if finding else "dim",
         )
     for name in reading.unknown_labels:
         table.add_row(_plain(_strip_controls(name)), "not one of the 14", "", style="yellow")
     return table
+
+
+def _share(finding: Finding | None) -> str:
+    return f"{finding.probability or 0.0:.2f}" if finding else ""
 
 
 def _describe(evidence: Evidence) -> str:

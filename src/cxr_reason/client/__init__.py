@@ -7,7 +7,35 @@ with Client("127.0.0.1:8001") as client:
     print(reading.findings, reading.reasoning)
 """
 
+from cxr_reason.client.async_client import AsyncClient
 from cxr_reason.client.client import Client
-from cxr_reason.client.events import DoneEvent, Event, TextEvent
+from cxr_reason.client.conversation import AsyncConversation, Conversation
+from cxr_reason.client.events import DoneEvent, Event, FindingEvent, QueuedEvent, TextEvent
+from cxr_reason.client.grpc_transport import GrpcTransport
+from cxr_reason.client.http_transport import HttpTransport
+from cxr_reason.client.images import SentFilm, encode_image
+from cxr_reason.client.mock_transport import MockTransport
+from cxr_reason.client.settings import Settings
+from cxr_reason.client.transport import Call, Request, Response, Transport
 
-__all__ = ["Client", "DoneEvent", "Event", "TextEvent"]
+__all__ = [
+    "AsyncClient",
+    "AsyncConversation",
+    "Call",
+    "Client",
+    "Conversation",
+    "DoneEvent",
+    "Event",
+    "FindingEvent",
+    "GrpcTransport",
+    "HttpTransport",
+    "MockTransport",
+    "QueuedEvent",
+    "Request",
+    "Response",
+    "SentFilm",
+    "Settings",
+    "TextEvent",
+    "Transport",
+    "encode_image",
+]

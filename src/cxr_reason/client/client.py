@@ -2,145 +2,139 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-import grpc  # type: ignore[import-untyped, unused-ignore]
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-
-from cxr_reason.client.events import DoneEvent, Event, TextEvent
-from cxr_reason.client.exchange import Exchange
-from cxr_reason.client.wire import make_request
-from cxr_reason.contract import (
-    FINISH_REASON,
-    IMAGE,
-    MAX_TOKENS,
-    PROMPT,
-    READING,
-    REASON_MODEL,
-    SEED,
-    TEMPERATURE,
-    TEXT,
-    TOP_P,
-)
-from cxr_reason.errors import ServerUnavailableError, UnreadableImageError
-from cxr_reason.prompts import FIND_ABNORMALITIES
+from cxr_reason.client.assembler import EventAssembler
+from cxr_reason.client.batch import read_all
+from cxr_reason.client.conversation import Conversation
+from cxr_reason.client.events import DoneEvent, Event, QueuedEvent
+from cxr_reason.client.exchange import GRACE_S
+from cxr_reason.client.images import Image
+from cxr_reason.client.open_transport import DEFAULT_ADDRESS, ended_early, open_transport
+from cxr_reason.client.retries import DEFAULT_MAX_RETRIES, Retries
+from cxr_reason.client.settings import DEFAULT_TIMEOUT_S, Settings, check_settings, make_call
+from cxr_reason.client.transport import Delivery, Request, Transport
+from cxr_reason.errors import CxrError
 from cxr_reason.reading import Reading
-from cxr_reason.trace import SectionSplitter
 
-DEFAULT_ADDRESS = "127.0.0.1:8001"
-DEFAULT_TIMEOUT_S = 600.0  # 2,048 tokens of a 3B model on two CPU cores take about four minutes
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-# The server's own limits decide: gRPC's default of 4 MB is less than one film.
-_CHANNEL_OPTIONS = [
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-]
+__all__ = ["DEFAULT_ADDRESS", "DEFAULT_TIMEOUT_S", "Client"]
 
 
 class Client:
     """Asks a cxr-reason server. Thread-safe; a context manager.
 
     Args:
-        address: gRPC address of the server, "host:port".
+        address: "host:port" of the server's gRPC service, or "http://host:port" of its HTTP one.
         timeout_s: Seconds for one request, from sending the film to the last token.
+        max_retries: Most repetitions of a request that the server was too busy for, or that could
+            not reach it, each after a longer pause. Never after text was delivered.
+        transport: Carries the requests instead, for example a `MockTransport`; closed with this
+            object.
+
+    Raises:
+        BadRequestError: An address that is none.
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        transport: Transport | None = None,
     ) -> None:
-        self._address = address
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._max_retries = max_retries
+        self._transport = transport or open_transport(address)
 
     def is_ready(self, *, timeout_s: float = 5.0) -> bool:
         """Return whether the server answers and its model `reason` is loaded."""
-        request = service_pb2.ModelReadyRequest(name=REASON_MODEL.name)
-        try:
-            return bool(self._stub.ModelReady(request, timeout=timeout_s).ready)
-        except grpc.RpcError:
-            return False
+        return self._transport.is_ready(timeout_s)
 
-    def read(
-        self,
-        image: str | os.PathLike[str] | bytes,
-        *,
-        prompt: str = FIND_ABNORMALITIES,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        timeout_s: float | None = None,
-    ) -> Reading:
+    def read(self, image: Image | None, **settings: Unpack[Settings]) -> Reading:
         """Read one film and return when the reading is complete.
 
-        Args and errors are those of `stream`.
+        Args, settings and errors are those of `stream`.
         """
-        events = self.stream(
-            image,
-            prompt=prompt,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            timeout_s=timeout_s,
-        )
-        for event in events:
+        for event in self.stream(image, **settings):
             if isinstance(event, DoneEvent):
                 return event.reading
         raise AssertionError("a stream ends with a DoneEvent or an error")
 
     def stream(
-        self,
-        image: str | os.PathLike[str] | bytes,
-        *,
-        prompt: str = FIND_ABNORMALITIES,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        timeout_s: float | None = None,
+        self, image: Image | None, **settings: Unpack[Settings]
     ) -> Generator[Event, None, None]:
-        """Read one film and yield the text as it is generated.
+        """Read one film and yield what comes of it.
 
-        Closing the generator, or an exception while iterating, cancels the request on the server.
+        The request is sent when the first event is asked for. Closing the generator, or an
+        exception while iterating, stops the request on the server.
 
         Args:
-            image: Path of a DICOM, PNG or JPEG file, or its bytes.
-            prompt: Plain text, or a JSON list of chat messages.
-            max_tokens: Limit of generated tokens; None leaves this and the next three to the server.
-            temperature: 0 is greedy.
-            top_p: Nucleus probability, over 0 to 1.
-            seed: Same seed, same text.
-            timeout_s: Seconds for this request, instead of the client's.
+            image: The film: path of a DICOM, PNG or JPEG file, its bytes, a pydicom Dataset, a PIL
+                image, an array `[H, W]` with its `bits_stored`, a `SentFilm`, or None for text
+                alone.
+            settings: See `Settings`.
 
         Returns:
-            A generator of `TextEvent`, and one `DoneEvent` at the end.
+            A generator of one `QueuedEvent`, then `TextEvent` and `FindingEvent`, and one
+            `DoneEvent` at the end.
 
         Raises:
-            InputError: The film or an argument cannot be used; its subclasses say why.
+            InputError: The film or a setting cannot be used; its subclasses say why.
             EngineError: The engine is busy (`CapacityError`) or failed.
             ServerError: Not reachable, no answer in time, or cancelled.
-        """  # noqa: E501
-        request = make_request(
-            REASON_MODEL,
-            {
-                IMAGE.name: image if isinstance(image, bytes) else _read_file(Path(image)),
-                PROMPT.name: prompt.encode(),
-                MAX_TOKENS.name: max_tokens,
-                TEMPERATURE.name: temperature,
-                TOP_P.name: top_p,
-                SEED.name: seed,
-            },
-        )
-        return self._stream(request, self._timeout_s if timeout_s is None else timeout_s)
+        """
+        check_settings(settings)
+        return self._stream(make_call(image, settings, default_timeout_s=self._timeout_s))
+
+    def conversation(self, image: Image | None, **settings: Unpack[Settings]) -> Conversation:
+        """Return a conversation about one film, whose turns are asked with `ask` or `stream`.
+
+        Args:
+            image: The film, as for `stream`. It is sent once; later turns name it by its digest,
+                and send it again only if the server no longer holds it.
+            settings: What every turn starts from.
+        """
+        check_settings(settings)
+        return Conversation(self.stream, image, settings)
+
+    def read_many(
+        self,
+        images: Iterable[Image],
+        *,
+        concurrency: int = 4,
+        on_progress: Callable[[int], None] | None = None,
+        **settings: Unpack[Settings],
+    ) -> list[Reading | CxrError]:
+        """Read many films, several at a time.
+
+        Args:
+            images: The films, taken from the iterable as places become free.
+            concurrency: Films at a time, at least 1.
+            on_progress: Called with the number of films finished so far, failed ones included.
+            settings: Of each request. A `request_id` is not allowed: each gets its own.
+
+        Returns:
+            In the order of the films, the reading, or the error of a film that failed: the others
+            are read all the same.
+
+        Raises:
+            BadRequestError: A concurrency below 1.
+        """
+        check_settings(settings)
+        return read_all(self.stream, images, concurrency, on_progress, settings)
 
     def close(self) -> None:
         """Close the connection; requests under way are cancelled. Idempotent."""
-        self._channel.close()
+        self._transport.close()
 
     def __enter__(self) -> Client:
         return self
@@ -148,27 +142,48 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _stream(self, request: Any, timeout_s: float) -> Generator[Event, None, None]:
-        exchange = Exchange(self._stub, self._address, request, timeout_s)
-        splitter = SectionSplitter()
-        try:
-            for outputs in exchange:
-                for section, text in splitter.feed(outputs[TEXT.name].decode()):
-                    yield TextEvent(section, text)
-                if outputs[FINISH_REASON.name]:
-                    for section, text in splitter.flush():
-                        yield TextEvent(section, text)
-                    yield DoneEvent(Reading.from_json(outputs[READING.name]))
-                    return
-            raise ServerUnavailableError(
-                f"server {self._address}: the stream ended before the reading; ask again"
-            )
-        finally:
-            exchange.end()
+    def _stream(self, request: Request) -> Generator[Event, None, None]:
+        retries = Retries(self._max_retries, request.timeout_s)
+        is_first = True
+        while True:
+            assembler = EventAssembler()
+            inbox = _Inbox()
+            call = self._transport.start(request, inbox.put)
+            try:
+                if is_first:
+                    yield QueuedEvent(request.id)
+                while (delivery := inbox.get()) is not None:
+                    if isinstance(delivery, CxrError):
+                        raise delivery
+                    yield from assembler.feed(delivery)
+                    if assembler.is_done:
+                        return
+                raise ended_early(self._transport)
+            except CxrError as error:
+                delay_s = retries.delay_after(error, has_text=assembler.has_text)
+            finally:
+                call.stop()
+                inbox.wait_for_end(GRACE_S)
+                call.abandon()
+            time.sleep(delay_s)
+            is_first = False
+            request = replace(request, timeout_s=retries.time_left_s)
 
 
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(f"image: cannot read {path}: {error.strerror}") from error
+class _Inbox:
+    """What a transport delivers, for a thread that waits."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Delivery] = SimpleQueue()
+        self._has_ended = threading.Event()
+
+    def put(self, delivery: Delivery) -> None:
+        self._queue.put(delivery)
+        if delivery is None:
+            self._has_ended.set()
+
+    def get(self) -> Delivery:
+        return self._queue.get()
+
+    def wait_for_end(self, timeout_s: float) -> None:
+        self._has_ended.wait(timeout_s)

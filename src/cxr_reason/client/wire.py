@@ -8,6 +8,7 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2
 
+from cxr_reason.client.transport import Value
 from cxr_reason.contract import DataType, ModelSpec, TensorSpec
 from cxr_reason.errors import BadRequestError
 
@@ -15,22 +16,21 @@ _FORMATS: dict[DataType, str] = {"FP32": "<f", "INT32": "<i", "UINT64": "<Q"}
 _LENGTH_PREFIX_BYTES = 4
 
 
-def make_request(spec: ModelSpec, values: Mapping[str, bytes | int | float | None]) -> Any:
+def make_request(spec: ModelSpec, values: Mapping[str, Value]) -> Any:
     """Return the `ModelInferRequest` for one model.
 
     Args:
         spec: The model.
-        values: Inputs by name; None leaves an input out.
+        values: Inputs by name.
 
     Raises:
         BadRequestError: A number that its data type cannot hold.
     """
     request = service_pb2.ModelInferRequest(model_name=spec.name)
     for tensor in spec.inputs:
-        value = values.get(tensor.name)
-        if value is not None:
+        if tensor.name in values:
             request.inputs.add(name=tensor.name, datatype=tensor.dtype, shape=[1])
-            request.raw_input_contents.append(_encode(value, tensor))
+            request.raw_input_contents.append(encode_value(values[tensor.name], tensor))
     return request
 
 
@@ -42,7 +42,12 @@ def read_response(response: Any) -> dict[str, bytes]:
     }
 
 
-def _encode(value: bytes | int | float, tensor: TensorSpec) -> bytes:
+def encode_value(value: Value, tensor: TensorSpec) -> bytes:
+    """Return a value as Triton's raw bytes.
+
+    Raises:
+        BadRequestError: A number that the data type cannot hold.
+    """
     if isinstance(value, bytes):
         return struct.pack("<I", len(value)) + value
     try:

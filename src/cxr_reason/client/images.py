@@ -1,0 +1,142 @@
+"""Whatever holds a film → the bytes of a DICOM, PNG or JPEG file, which is what a server takes."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_reason.errors import BadRequestError, UnreadableImageError
+
+# A pydicom Dataset and a PIL Image are taken too; they are not named here, so that the client
+# needs neither package.
+Image: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | SentFilm | Any"
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_GRAY = 0  # color type of PNG 11.2.2
+_FAST = 1  # a film is sent once: time counts, not size
+_PIL_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+@dataclass(frozen=True)
+class SentFilm:
+    """A film that this server was sent before, and may still hold.
+
+    Attributes:
+        digest: SHA-256 of its file, hexadecimal: `reading.film.image_digest`.
+    """
+
+    digest: str
+
+
+def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
+    """Return the bytes of a file.
+
+    Args:
+        image: Path of a DICOM, PNG or JPEG file; its bytes; a pydicom Dataset with its pixels; a
+            PIL image, ready for display; or an array `[H, W]` of integers, ready for display: 0 is
+            black and 2**bits_stored - 1 is white, bone bright.
+        bits_stored: Significant bits of an array, 1 to 16; None for uint8, which has 8.
+
+    Raises:
+        UnreadableImageError: The file cannot be read.
+        BadRequestError: Something else, or an array that does not fit its bit depth.
+    """
+    if isinstance(image, np.ndarray):
+        return _encode_array(image, bits_stored)
+    if bits_stored is not None:
+        raise BadRequestError("bits_stored: only for an array; every other image knows its own")
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return _read_file(Path(image))
+    # Whoever has such an object has imported its package.
+    pydicom, pil = sys.modules.get("pydicom"), sys.modules.get("PIL.Image")
+    if pydicom is not None and isinstance(image, pydicom.Dataset):
+        return _encode_dataset(image)
+    if pil is not None and isinstance(image, pil.Image):
+        return _encode_picture(image)
+    raise BadRequestError(
+        f"image: {type(image).__name__}; give a path, bytes, a pydicom Dataset, a PIL image or a "
+        "NumPy array"
+    )
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        # The path is the caller's own; it goes no further than to the caller.
+        raise UnreadableImageError(f"image: cannot read {path}: {error.strerror}") from error
+
+
+def _encode_dataset(dataset: Any) -> bytes:
+    file = BytesIO()
+    try:
+        dataset.save_as(file, enforce_file_format=True)
+    except (AttributeError, ValueError, TypeError) as error:
+        raise BadRequestError(
+            "image: the pydicom Dataset cannot be written as a file; it needs `file_meta` with its "
+            "transfer syntax"
+        ) from error
+    return file.getvalue()
+
+
+def _encode_picture(picture: Any) -> bytes:
+    if picture.mode not in _PIL_MODES:
+        raise BadRequestError(
+            f"image: a PIL image of mode {picture.mode!r}; convert it to one of "
+            f"{', '.join(_PIL_MODES)}"
+        )
+    file = BytesIO()
+    picture.save(file, "PNG", compress_level=_FAST)
+    return file.getvalue()
+
+
+def _encode_array(pixels: NDArray[Any], bits_stored: int | None) -> bytes:
+    if pixels.ndim != 2 or 0 in pixels.shape or pixels.dtype.kind not in "ui":
+        raise BadRequestError(
+            f"image: an array of shape {list(pixels.shape)} and type {pixels.dtype}; give integers "
+            "of shape [H, W]"
+        )
+    if bits_stored is None:
+        if pixels.dtype != np.uint8:
+            raise BadRequestError(
+                f"bits_stored: missing; say how many bits of {pixels.dtype} are significant, for "
+                "example 12"
+            )
+        bits_stored = 8
+    if not 1 <= bits_stored <= 16:
+        raise BadRequestError(f"bits_stored: {bits_stored}; must be from 1 to 16")
+    white = 2**bits_stored - 1
+    if pixels.min() < 0 or pixels.max() > white:
+        raise BadRequestError(
+            f"image: values from {pixels.min()} to {pixels.max()}; {bits_stored} bits hold 0 to "
+            f"{white}"
+        )
+    # A PNG has 8 or 16 bits, and its largest value is white.
+    full, dtype, depth = (255, np.uint8, 8) if bits_stored <= 8 else (65_535, np.uint16, 16)
+    scaled = (pixels.astype(np.uint32) * full + white // 2) // white
+    return _write_png(scaled.astype(dtype), depth)
+
+
+def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], depth: int) -> bytes:
+    """Return a grayscale PNG (PNG 11.2): samples are big-endian, each row after filter type 0."""
+    height, width = pixels.shape
+    samples = pixels.astype(f">u{depth // 8}").view(np.uint8).reshape(height, -1)
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), samples], axis=1)
+    header = struct.pack(">IIBBBBB", width, height, depth, _GRAY, 0, 0, 0)
+    data = zlib.compress(rows.tobytes(), _FAST)
+    return _PNG_START + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -1,0 +1,186 @@
+r"""A server for tests of programs that use this client: no Triton, no model.
+
+client = Client(transport=MockTransport("<think> Clear. </think>\n<answer> No Finding </answer>"))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+from cxr_reason import __version__
+from cxr_reason.client.transport import Call, Deliver, Request, Response, Transport
+from cxr_reason.contract import (
+    ANSWER_FORMAT,
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_NUM_TRACES,
+    DEFAULT_SEED,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_TOP_P,
+    IMAGE,
+    IMAGE_DIGEST,
+    MAX_TOKENS,
+    NUM_TRACES,
+    SEED,
+    TEMPERATURE,
+    TOP_P,
+)
+from cxr_reason.errors import (
+    BadRequestError,
+    CxrError,
+    GenerationError,
+    RequestCancelledError,
+    RequestTimeoutError,
+)
+from cxr_reason.film import FilmInfo
+from cxr_reason.reading import Provenance, Usage, make_reading
+from cxr_reason.trace import parse_trace
+
+Reply: TypeAlias = str | Iterable[str]
+
+TRAINED_FORM = "<think> The heart is large. </think>\n<answer> Cardiomegaly </answer>"
+
+
+class MockTransport(Transport):
+    """Answers with given text as a server would, a word at a time.
+
+    Args:
+        reply: The whole output of the model, tags included; or a function of the request that
+            returns it, or its pieces, or raises the `CxrError` that the server reports.
+
+    Attributes:
+        requests: Requests so far, in their order.
+    """
+
+    def __init__(self, reply: str | Callable[[Request], Reply] = TRAINED_FORM) -> None:
+        self._reply = reply
+        self._digests: set[str] = set()
+        self.requests: list[Request] = []
+
+    @property
+    def address(self) -> str:
+        """See `Transport`."""
+        return "mock"
+
+    def start(self, request: Request, deliver: Deliver) -> Call:
+        """See `Transport`."""
+        self.requests.append(request)
+        return _MockCall(request, deliver, self._answer)
+
+    def is_ready(self, timeout_s: float) -> bool:
+        """See `Transport`."""
+        return True
+
+    def close(self) -> None:
+        """See `Transport`."""
+
+    def forget_films(self) -> None:
+        """Drop the films sent so far, as a server does when its cache is full."""
+        self._digests.clear()
+
+    def _answer(self, request: Request) -> Iterator[Response]:
+        film = self._find_film(request)
+        reply = self._reply(request) if callable(self._reply) else self._reply
+        words = re.findall(r"\S+\s*|\s+", reply) if isinstance(reply, str) else reply
+        max_tokens = int(request.inputs.get(MAX_TOKENS.name, DEFAULT_MAX_TOKENS))
+        said: list[str] = []
+        truncated = False
+        for word in words:
+            if len(said) == max_tokens:
+                truncated = True
+                break
+            said.append(word)
+            yield Response(word)
+        trace = parse_trace("".join(said), truncated=truncated)
+        num_traces = int(request.inputs.get(NUM_TRACES.name, DEFAULT_NUM_TRACES))
+        reading = make_reading(
+            [trace] * num_traces,
+            film=film,
+            usage=_usage(len(said), has_film=film is not None),
+            provenance=_provenance(request, max_tokens, num_traces),
+        )
+        finish_reason = "length" if truncated else "stop"
+        yield Response("", finish_reason, reading.to_json().encode())
+
+    def _find_film(self, request: Request) -> FilmInfo | None:
+        image, digest = request.inputs.get(IMAGE.name), request.inputs.get(IMAGE_DIGEST.name)
+        if isinstance(image, bytes):
+            known = hashlib.sha256(image).hexdigest()
+            self._digests.add(known)
+        elif isinstance(digest, bytes):
+            known = digest.decode()
+            if known not in self._digests:
+                raise BadRequestError(
+                    "image_digest: this server does not hold the film (any more); send `image`"
+                )
+        else:
+            return None
+        return FilmInfo(known, "png", 128, 128, 8)
+
+
+class _MockCall(Call):
+    def __init__(
+        self,
+        request: Request,
+        deliver: Deliver,
+        answer: Callable[[Request], Iterator[Response]],
+    ) -> None:
+        self._request = request
+        self._deliver = deliver
+        self._answer = answer
+        self._is_stopped = False
+        threading.Thread(target=self._run, name="mock", daemon=True).start()
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+    def abandon(self) -> None:
+        self._is_stopped = True
+
+    def _run(self) -> None:
+        deadline_s = time.monotonic() + self._request.timeout_s
+        try:
+            for response in self._answer(self._request):
+                if self._is_stopped:
+                    raise RequestCancelledError("the caller cancelled the request")
+                if time.monotonic() > deadline_s:
+                    raise RequestTimeoutError("server mock: no complete answer in time")
+                self._deliver(response)
+        except CxrError as error:
+            self._deliver(error)
+        except Exception as error:  # a fault of the test's own reply shows where it is waited for
+            fault = GenerationError(f"the reply of the mock failed: {error!r}")
+            fault.__cause__ = error
+            self._deliver(fault)
+        finally:
+            self._deliver(None)
+
+
+def _usage(completion_tokens: int, *, has_film: bool) -> Usage:
+    visual_tokens = 25 if has_film else 0
+    return Usage(10 + visual_tokens, visual_tokens, completion_tokens, 0.0, 0.0, 0.0)
+
+
+def _provenance(request: Request, max_tokens: int, num_traces: int) -> Provenance:
+    inputs = request.inputs
+    answer_format = inputs.get(ANSWER_FORMAT.name, b"")
+    assert isinstance(answer_format, bytes)
+    return Provenance(
+        software_version=__version__,
+        backend="mock",
+        precision="",
+        engine_digest="0" * 64,
+        checkpoint_digest="0" * 64,
+        model_notice="a mock: no model read the film",
+        max_tokens=max_tokens,
+        temperature=float(inputs.get(TEMPERATURE.name, DEFAULT_TEMPERATURE)),
+        top_p=float(inputs.get(TOP_P.name, DEFAULT_TOP_P)),
+        seed=int(inputs.get(SEED.name, DEFAULT_SEED)),
+        num_traces=num_traces,
+        answer_format=answer_format.decode(),
+        calibration="",
+    )
