@@ -1,0 +1,283 @@
+/** The state of the page and everything that changes it. Nothing of it outlives a reload. */
+
+import {
+  ApiError,
+  fetchModel,
+  isAbort,
+  keepKey,
+  streamAnswer,
+  streamReading,
+  type Message,
+  type Settings,
+} from "./api";
+import type { Film } from "./film/film";
+import { openFilm } from "./film/open";
+import type { Reading } from "./reading";
+import {
+  addItem,
+  changeItem,
+  mergeFindings,
+  settleFindings,
+  type Change,
+  type ReviewItem,
+} from "./review";
+import { mark, startTimes, type Moment, type Times } from "./times";
+
+export type Phase = "empty" | "opening" | "ready" | "queued" | "reading" | "done" | "stopped" | "failed";
+
+/** One question after the reading, and what came back. */
+export interface Turn {
+  question: string;
+  answer: string;
+  reasoning: string;
+  state: "asking" | "done" | "stopped" | "failed";
+}
+
+export interface State {
+  phase: Phase;
+  /** Name of the served model, "" before the server answered. */
+  model: string;
+  isReachable: boolean;
+  needsKey: boolean;
+  error: string;
+  film: Film | null;
+  /** Why the film cannot be shown; the server may read it nevertheless. */
+  filmError: string;
+  reasoning: string;
+  answer: string;
+  other: string;
+  reading: Reading | null;
+  items: ReviewItem[];
+  turns: Turn[];
+  times: Times | null;
+  settings: Settings;
+}
+
+export const FIND_ABNORMALITIES = "Find abnormalities and support devices.";
+
+const NO_READING = { reasoning: "", answer: "", other: "", reading: null, error: "" };
+const NO_FILM = { ...NO_READING, film: null, filmError: "", items: [], turns: [], times: null };
+
+export class Controller {
+  state: State = {
+    ...NO_FILM,
+    phase: "empty",
+    model: "",
+    isReachable: true,
+    needsKey: false,
+    settings: {
+      prompt: FIND_ABNORMALITIES,
+      max_tokens: "",
+      temperature: "",
+      seed: "",
+      num_traces: "",
+      answer_format: "",
+    },
+  };
+
+  private file: Blob | null = null;
+  private abort: AbortController | null = null;
+  private retry: (() => void) | null = null;
+
+  constructor(
+    private readonly onChange: () => void,
+    private readonly decode: (file: Blob) => Promise<Film> = openFilm,
+  ) {}
+
+  get isBusy(): boolean {
+    const isAsking = this.state.turns.some((turn) => turn.state === "asking");
+    return isAsking || this.state.phase === "queued" || this.state.phase === "reading";
+  }
+
+  get isSignedOff(): boolean {
+    return this.state.times?.seconds.signed_off !== undefined;
+  }
+
+  /** Ask the server for its model. */
+  async connect(): Promise<void> {
+    try {
+      this.set({ model: await fetchModel(), isReachable: true });
+    } catch (error) {
+      this.fail(error, () => void this.connect());
+    }
+  }
+
+  /** Replace the film, and read the new one. */
+  async open(file: Blob): Promise<void> {
+    this.abort?.abort();
+    this.file = file;
+    this.set({ ...NO_FILM, phase: "opening", times: startTimes() });
+    try {
+      const film = await this.decode(file);
+      if (this.file !== file) return;
+      this.set({ film, phase: "ready" });
+      this.mark("shown");
+    } catch (error) {
+      if (this.file !== file) return;
+      // Not shown is not unreadable: the server has decoders that the page lacks.
+      this.set({ filmError: (error as Error).message, phase: "ready" });
+    }
+    await this.read();
+  }
+
+  /** Read the film from the start. Decisions of the reader stay. */
+  async read(): Promise<void> {
+    const file = this.file;
+    if (!file || this.isBusy || this.isSignedOff) return;
+    const signal = this.begin();
+    const undecided = { items: this.state.items.filter((item) => item.decision !== null) };
+    this.set({ ...NO_READING, ...undecided, turns: [], phase: "queued" });
+    this.mark("reading_started");
+    try {
+      for await (const event of streamReading(file, this.state.settings, signal)) {
+        if (signal.aborted) return;
+        if (event.event === "queued") continue;
+        this.mark("first_text");
+        if (event.event === "finding") {
+          this.set({ items: mergeFindings(this.state.items, [event.finding]) });
+        } else if (event.event === "done") {
+          const { reading } = event;
+          const items = settleFindings(this.state.items, reading.findings);
+          this.set({ reading, items, phase: "done", isReachable: true });
+          this.mark("reading_done");
+        } else {
+          this.set({ phase: "reading", [event.event]: this.state[event.event] + event.text });
+        }
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      this.set({ phase: "failed" });
+      this.fail(error, () => void this.read());
+    }
+  }
+
+  /** Stop what the server is writing. What has come stays. */
+  stop(): void {
+    this.abort?.abort();
+    const { phase, turns } = this.state;
+    this.set({
+      phase: phase === "queued" || phase === "reading" ? "stopped" : phase,
+      turns: turns.map((turn) => (turn.state === "asking" ? { ...turn, state: "stopped" } : turn)),
+    });
+  }
+
+  /** Ask a follow-up question about the reading. */
+  async ask(question: string): Promise<void> {
+    const { reading, model } = this.state;
+    if (!this.file || !reading || this.isBusy) return;
+    const signal = this.begin();
+    const messages = await this.conversation(reading, question);
+    const earlier = this.state.turns.filter((turn) => turn.state === "done");
+    let turn: Turn = { question, answer: "", reasoning: "", state: "asking" };
+    const show = (change: Partial<Turn>) => {
+      turn = { ...turn, ...change };
+      this.set({ turns: [...earlier, turn] });
+    };
+    show({});
+    this.set({ error: "" });
+    try {
+      for await (const part of streamAnswer(model, messages, signal)) {
+        if (signal.aborted) return;
+        show({ answer: turn.answer + part.text, reasoning: turn.reasoning + part.reasoning });
+      }
+      show({ state: "done" });
+    } catch (error) {
+      if (signal.aborted) return;
+      show({ state: "failed" });
+      this.fail(error, () => void this.ask(question));
+    }
+  }
+
+  change(label: string, change: Change): void {
+    if (!this.isSignedOff) this.set({ items: changeItem(this.state.items, label, change) });
+  }
+
+  add(label: string): void {
+    if (!this.isSignedOff) this.set({ items: addItem(this.state.items, label) });
+  }
+
+  signOff(): void {
+    this.mark("signed_off");
+  }
+
+  /** Take back the sign-off; the time goes on and the record says so. */
+  reopen(): void {
+    const times = this.state.times;
+    if (!times) return;
+    const { signed_off, ...seconds } = times.seconds;
+    if (signed_off !== undefined) {
+      this.set({ times: { ...times, seconds, reopened: times.reopened + 1 } });
+    }
+  }
+
+  useKey(key: string): void {
+    keepKey(key);
+    this.set({ needsKey: false, error: "" });
+    const retry = this.retry;
+    this.retry = null;
+    retry?.();
+  }
+
+  configure(settings: Partial<Settings>): void {
+    this.set({ settings: { ...this.state.settings, ...settings } });
+  }
+
+  private begin(): AbortSignal {
+    this.abort?.abort();
+    this.abort = new AbortController();
+    return this.abort.signal;
+  }
+
+  private async conversation(reading: Reading, question: string): Promise<Message[]> {
+    const done = this.state.turns.filter((turn) => turn.state === "done");
+    return [
+      {
+        role: "user",
+        content: [
+          { type: "image_url", image_url: { url: await toDataUrl(this.file!, this.state.film) } },
+          { type: "text", text: this.state.settings.prompt },
+        ],
+      },
+      { role: "assistant", content: reading.text },
+      ...done.flatMap((turn): Message[] => [
+        { role: "user", content: turn.question },
+        { role: "assistant", content: turn.answer },
+      ]),
+      { role: "user", content: question },
+    ];
+  }
+
+  private fail(error: unknown, retry: () => void): void {
+    if (isAbort(error)) return;
+    if (error instanceof ApiError && error.status === 401) {
+      this.retry = retry;
+      keepKey("");
+      this.set({ needsKey: true });
+      return;
+    }
+    const isReachable = !(error instanceof ApiError && error.status === 0);
+    const text = error instanceof ApiError ? error.message : "The server's answer was not readable.";
+    this.set({ error: text, isReachable });
+  }
+
+  private mark(moment: Moment): void {
+    if (this.state.times) this.set({ times: mark(this.state.times, moment) });
+  }
+
+  private set(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    this.onChange();
+  }
+}
+
+/** Return the file as a data: URL with the media type that its content has. */
+async function toDataUrl(file: Blob, film: Film | null): Promise<string> {
+  const source = film?.source ?? "dicom";
+  const type = source === "dicom" ? "application/dicom" : `image/${source}`;
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result as string);
+    reader.onerror = () => reject(reader.error!);
+    reader.readAsDataURL(new Blob([file], { type }));
+  });
+}

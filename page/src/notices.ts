@@ -1,0 +1,67 @@
+/** What a reader must know of a reading, in sentences. */
+
+import type { Reading } from "./reading";
+
+export interface Notice {
+  level: "warning" | "note";
+  text: string;
+}
+
+const OUTCOMES: Record<string, string> = {
+  truncated: "The token limit cut the output: what it did not get to say is missing.",
+  refused: "The model refused: it does not take this for a frontal chest X-ray.",
+  free_text: "The output has no reasoning and answer of its own: it is shown as free text.",
+  malformed: "The output is not in the trained form; parts may be missing or doubled.",
+};
+
+const ISSUES: Record<string, string> = {
+  missing_tag: "A tag that opens or closes the reasoning or the answer is missing.",
+  doubled_tag: "The model began its reasoning or its answer more than once.",
+  text_outside_tags: "There is text outside of reasoning and answer.",
+  empty_answer: "The answer names nothing.",
+  no_finding_beside_findings: "The answer says No Finding and names findings as well.",
+};
+
+const FLAGS: Record<string, string> = {
+  body_part_unknown: "The file does not say which body part it shows.",
+  view_unknown: "The file does not say whether the film is PA or AP.",
+  window_estimated: "The file has no window: the display range was estimated from the pixels.",
+};
+
+const CONTRADICTIONS: Record<string, string> = {
+  absent_in_reasoning: "The answer names it; the reasoning only denies it.",
+  not_in_answer: "The reasoning states it; the answer leaves it out.",
+};
+
+/** Return the notices of a reading, the grave ones first. */
+export function noticesOf(reading: Reading): Notice[] {
+  const warnings = [
+    OUTCOMES[reading.outcome],
+    ...reading.issues.map((issue) => (issue === "unknown_label" ? undefined : say(ISSUES, issue))),
+    reading.unknown_labels.length
+      ? `The answer has names that are not among the 14 labels: ${reading.unknown_labels.join(", ")}.`
+      : undefined,
+  ];
+  const notes = (reading.film?.flags ?? []).map((flag) => say(FLAGS, flag));
+  const model = reading.provenance.model_notice;
+  return [
+    ...make("warning", warnings),
+    ...make("warning", [model ? `Model: ${model}` : undefined]),
+    ...make("note", notes),
+  ];
+}
+
+/** Return the contradictions about one label, in sentences. */
+export function contradictionsOf(reading: Reading | null, label: string): string[] {
+  const all = reading?.contradictions ?? [];
+  return all.filter((item) => item.label === label).map((item) => say(CONTRADICTIONS, item.kind));
+}
+
+/** A state that this page does not know yet is shown by its name, never left out. */
+function say(texts: Record<string, string>, name: string): string {
+  return texts[name] ?? name.replaceAll("_", " ");
+}
+
+function make(level: Notice["level"], texts: (string | undefined)[]): Notice[] {
+  return texts.filter((text) => text !== undefined).map((text) => ({ level, text }));
+}

@@ -1,0 +1,75 @@
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+
+import type { State } from "../controller";
+import { splitByEvidence } from "../text";
+
+/** The text of the model as it comes; sentences that speak of a finding are marked. */
+export function Reasoning({ state, selected }: { state: State; selected: string | null }) {
+  const [isOpen, setOpen] = useState(true);
+  const box = useRef<HTMLDivElement>(null);
+  const isAtEnd = useRef(true);
+  const { reading, items } = state;
+  const text = reading ? reading.reasoning : state.reasoning;
+  const findings = items.flatMap((item) => (item.finding ? [item.finding] : []));
+  const spans = useMemo(() => splitByEvidence(text, findings), [text, items]);
+  const answer = reading ? reading.answer : state.answer;
+  const isStreaming = state.phase === "reading";
+
+  // New text is followed, unless the reader has scrolled back.
+  useLayoutEffect(() => {
+    if (isStreaming && isAtEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [text, isStreaming]);
+
+  useEffect(() => {
+    if (selected) setOpen(true);
+  }, [selected]);
+  useEffect(() => {
+    if (isOpen) box.current?.querySelector(".selected")?.scrollIntoView({ block: "nearest" });
+  }, [selected, isOpen]);
+
+  return (
+    <section class="reasoning">
+      <h2>
+        <button class="fold" aria-expanded={isOpen} aria-controls="trace" onClick={() => setOpen(!isOpen)}>
+          Reasoning
+        </button>
+        <span class="hint">{isStreaming ? "the model is writing" : ""}</span>
+      </h2>
+      <div
+        id="trace"
+        ref={box}
+        class="trace"
+        hidden={!isOpen}
+        tabIndex={0}
+        role="region"
+        aria-label="Text of the reasoning"
+        aria-busy={isStreaming}
+        onScroll={(event) => {
+          const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
+          isAtEnd.current = scrollHeight - scrollTop - clientHeight < 24;
+        }}
+      >
+        {!text && !answer && !state.other && <p class="hint">Nothing yet.</p>}
+        {spans.map((span, index) =>
+          span.labels.length ? (
+            <mark
+              key={index}
+              class={selected && span.labels.includes(selected) ? "selected" : ""}
+              title={span.labels.join(", ")}
+            >
+              {span.text}
+            </mark>
+          ) : (
+            span.text
+          ),
+        )}
+        {!reading && state.other && <p class="other">{state.other}</p>}
+      </div>
+      {answer && (
+        <p class="answer">
+          <span class="hint">{reading?.outcome === "free_text" ? "Text" : "Answer"}</span> {answer}
+        </p>
+      )}
+    </section>
+  );
+}
