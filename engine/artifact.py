@@ -14,8 +14,14 @@ from cxr_reason.errors import ArtifactError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-BACKENDS = ("onnx",)
 PRECISIONS = ("fp32", "int4")
+# Backend → precisions of the decoder's weights that it has.
+BACKEND_PRECISIONS = {
+    "onnx": PRECISIONS,
+    "tensorrt-llm": ("bf16", "fp8", "int4-awq", "nvfp4"),
+}
+DEFAULT_PRECISIONS = {"onnx": "int4", "tensorrt-llm": "bf16"}
+BACKENDS = tuple(BACKEND_PRECISIONS)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

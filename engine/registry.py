@@ -29,9 +29,15 @@ def load_engine(
 
     Raises:
         ArtifactError: The folder is not an artifact that this release can run.
+        EngineError: The backend's own packages are not installed.
     """
     manifest = read_manifest(folder)
-    # The only backend so far; `read_manifest` has refused all others.
+    arguments = (folder, manifest, config or EngineConfig())
+    if manifest.backend == "tensorrt-llm":
+        from cxr_reason.engine.trtllm.engine import TrtllmEngine
+
+        return TrtllmEngine(*arguments, parts=frozenset(parts))
+    # `read_manifest` has refused all others.
     from cxr_reason.engine.onnx.engine import OnnxEngine
 
-    return OnnxEngine(folder, manifest, config or EngineConfig(), parts=frozenset(parts))
+    return OnnxEngine(*arguments, parts=frozenset(parts))

@@ -1,0 +1,164 @@
+"""The engine of the TensorRT-LLM backend."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_reason.engine.artifact import Manifest
+from cxr_reason.engine.base import Array, Engine, Generation, GenerationRequest, VisualInput
+from cxr_reason.engine.config import EngineConfig
+from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.engine.trtllm import films
+from cxr_reason.engine.trtllm.decoder import DECODER, TrtllmDecoder
+from cxr_reason.engine.trtllm.generation import TrtllmGeneration
+from cxr_reason.engine.trtllm.package import installed_release
+from cxr_reason.engine.trtllm.sampling import make_sampling_params
+from cxr_reason.engine.trtllm.settings import TrtllmSettings
+from cxr_reason.engine.vision_input import check_patches
+from cxr_reason.errors import BadRequestError, EngineError
+
+
+class TrtllmEngine(Engine):
+    """See `Engine`. Built by `registry.load_engine`."""
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, config: EngineConfig, *, parts: frozenset[str]
+    ) -> None:
+        self.manifest = manifest
+        release = installed_release()
+        self._vision = _VisionSide(folder, manifest, release) if "vision" in parts else None
+        self._text = _TextSide(folder, manifest, config, release) if "decoder" in parts else None
+
+    def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
+        """See `Engine`; a film that goes as pixels comes back as rows `[n, 784]` (`films`)."""
+        if self._vision is None:
+            raise EngineError("engine: loaded without its vision part")
+        return self._vision.encode(patches, grid)
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        """See `Engine`."""
+        return self._loaded_text().submit(request)
+
+    @property
+    def num_active(self) -> int:
+        """Requests that run or wait."""
+        return self._loaded_text().decoder.num_active
+
+    def close(self) -> None:
+        """See `Engine`."""
+        if self._text is not None:
+            self._text.decoder.close()
+
+    def _loaded_text(self) -> _TextSide:
+        if self._text is None:
+            raise EngineError("engine: loaded without its decoder part")
+        return self._text
+
+
+class _VisionSide:
+    """The vision engine where the release can use it; films as pixels else."""
+
+    def __init__(self, folder: Path, manifest: Manifest, release: tuple[int, int]) -> None:
+        self._manifest = manifest
+        self._release = release
+        self._engine: Any = None
+        if films.needs_vision_engine(release):
+            from cxr_reason.engine.trtllm.vision import TrtVision
+
+            self._engine = TrtVision(folder, manifest)
+
+    def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
+        check_patches(patches, grid, max_pixels=self._manifest.max_pixels)
+        if films.goes_as_tokens(self._release, grid):
+            return VisualInput(self._engine.encode(patches, grid), grid)
+        if (pixels := patches.size) < self._manifest.min_pixels:
+            # TensorRT-LLM's processor would enlarge it.
+            raise BadRequestError(
+                f"grid: {grid[0]} x {grid[1]} is {pixels} pixels; this engine takes at least "
+                f"{self._manifest.min_pixels}"
+            )
+        return VisualInput(films.pack_pixels(patches), grid)
+
+
+class _TextSide:
+    """Prompt encoder and decoder."""
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, config: EngineConfig, release: tuple[int, int]
+    ) -> None:
+        self._manifest = manifest
+        self._release = release
+        self._context_length = min(
+            config.context_length or manifest.context_length, manifest.context_length
+        )
+        self._prompts = PromptEncoder(folder, image_token_id=manifest.image_token_id)
+        self.decoder = TrtllmDecoder(
+            folder / DECODER, config, TrtllmSettings.from_environment(), self._context_length
+        )
+
+    def submit(self, request: GenerationRequest) -> Generation:
+        visual = request.visual
+        count = 0 if visual is None else len(visual.tokens)
+        length = len(self._prompts.encode(request.messages, num_visual_tokens=count))
+        room = self._context_length - length
+        if room < 1:
+            raise BadRequestError(
+                f"prompt: {length} tokens with the film; this engine has room for "
+                f"{self._context_length} with the answer: shorten the conversation"
+            )
+        sampling = make_sampling_params(
+            request,
+            max_tokens=min(request.sampling.max_tokens, room),
+            stop_token_ids=self._manifest.stop_token_ids,
+        )
+        generation = TrtllmGeneration(
+            self._prompts.tokenizer,
+            prompt_tokens=length,
+            visual_tokens=count,
+            on_cancel=self.decoder.cancel,
+        )
+        inputs = {"prompt": self._render(request)}
+        if visual is not None:
+            inputs |= self._film_inputs(visual)
+        self.decoder.submit(generation, inputs, sampling, salt=_salt(visual))
+        return generation
+
+    def _render(self, request: GenerationRequest) -> str:
+        """Return the prompt with one image token for the film, which TensorRT-LLM multiplies."""
+        ids = self._prompts.encode(
+            request.messages, num_visual_tokens=0 if request.visual is None else 1
+        )
+        return self._prompts.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+
+    def _film_inputs(self, visual: VisualInput) -> dict[str, Any]:
+        import torch  # comes with TensorRT-LLM
+
+        as_tokens = films.goes_as_tokens(self._release, visual.grid)
+        width = self._manifest.shape.hidden_size if as_tokens else films.PIXEL_ROW
+        if visual.tokens.ndim != 2 or visual.tokens.shape[1] != width:
+            raise BadRequestError(
+                f"visual_tokens: {list(visual.tokens.shape)}; this engine takes [n, {width}] for "
+                "this film, as its own model `vision` makes them"
+            )
+        if as_tokens:
+            tokens = torch.from_numpy(np.ascontiguousarray(visual.tokens)).to(torch.bfloat16)
+            return {"multi_modal_embeddings": {"image": [tokens]}}
+        film = torch.from_numpy(films.unpack_pixels(visual.tokens, visual.grid))
+        return {"multi_modal_data": {"image": [film.expand(3, -1, -1).contiguous()]}}
+
+
+def _salt(visual: VisualInput | None) -> str | None:
+    """Name the film by its content, as only requests about the same film may share a cache.
+
+    TensorRT-LLM does not look at visual tokens from outside when it compares prompts, and two films
+    of one size have the same prompt.
+    """
+    if visual is None:
+        return None
+    digest = hashlib.sha256(np.ascontiguousarray(visual.tokens).data)
+    digest.update(np.array(visual.grid, np.int64).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,7 @@
+"""Requests."""
+
+from tensorrt_llm.arguments import Arguments
+
+
+class LoRARequest(Arguments):
+    """See `signatures.json`."""
