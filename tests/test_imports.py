@@ -61,7 +61,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "prompts",
     },
     "client": {*BASE, "audit", "film", "prompts", "reading", "statements", "trace"},
-    "gateway": {*BASE, "client", "reading"},
+    "gateway": {*BASE, "client", "reading", "trace"},
     "machine": set(),
     "evaluation": {
         *BASE,
@@ -95,7 +95,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "trace",
         "consensus",
     }
-    | {"reading", "prompts", "checkpoint", "render", "training", "bench", "evaluation"},
+    | {"reading", "prompts", "checkpoint", "render", "training", "bench", "evaluation", "gateway"},
 }
 
 # Part → the only distributions it may import, at any depth. Parts that are not here may import any.

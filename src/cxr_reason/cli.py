@@ -3,6 +3,7 @@
 cxr-reason build --checkpoint nvidia/NV-Reason-CXR-3B --output engines/nv-reason-cxr-3b
 cxr-reason serve engines/nv-reason-cxr-3b
 cxr-reason read film.dcm
+cxr-reason gateway
 cxr-reason evaluate --engine engines/nano --data phantoms
 cxr-reason bench kernels
 """
@@ -181,6 +182,36 @@ def read(
         reading = print_stream(console, events)
     if as_json:
         sys.stdout.write(reading.to_json() + "\n")
+
+
+@app.command()
+def gateway(
+    server: Annotated[
+        str, typer.Option(help="gRPC address of the server, or http://host:port.")
+    ] = DEFAULT_ADDRESS,
+    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8080,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file: keys and limits (docs/gateway.md).")
+    ] = None,
+) -> None:
+    """Serve OpenAI's chat completions, readings, and the page to read films on, until Ctrl-C.
+
+    Example: cxr-reason gateway --server 127.0.0.1:8001 --config gateway.toml
+    """
+    try:
+        from cxr_reason.gateway.config import GatewayConfig, read_config
+        from cxr_reason.gateway.service import GatewayService, log_to_stderr
+    except ModuleNotFoundError as error:
+        raise ServerError(
+            f"`cxr-reason gateway` needs the package {error.name}: "
+            "pip install 'cxr-reason[gateway]'"
+        ) from error
+    settings = GatewayConfig() if config is None else read_config(config)
+    service = GatewayService.for_server(server, settings, host=host, port=port)
+    log_to_stderr()
+    Console(stderr=True).print(f"gateway  {service.url}", highlight=False)
+    service.run()
 
 
 @app.callback(invoke_without_command=True)

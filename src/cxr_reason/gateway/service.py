@@ -1,0 +1,106 @@
+"""The gateway as a process: uvicorn, its log, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from cxr_reason.client import AsyncClient
+from cxr_reason.errors import ServerError
+from cxr_reason.gateway.app import PAGE, make_app
+from cxr_reason.gateway.config import GatewayConfig
+
+_GRACE_S = 5  # for answers under way when the gateway is stopped
+
+
+class GatewayService:
+    """A gateway on a port of its own, taken at once.
+
+    Args:
+        client: Asks the server; closed when the service ends.
+        config: Keys and limits.
+        host: Interface.
+        port: Port; 0 takes a free one.
+        page: Folder of the built page.
+
+    Attributes:
+        url: Where it answers.
+
+    Raises:
+        BadRequestError: The host is reachable from elsewhere and there are no keys.
+        ServerError: The port is taken, or the host is not one of this machine's.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        config: GatewayConfig,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        page: Path = PAGE,
+    ) -> None:
+        config.check_host(host)
+        self._socket = _bind(host, port)
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                make_app(client, config, page=page),
+                # Its lines name addresses and whole URLs.
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    @classmethod
+    def for_server(
+        cls, server: str, config: GatewayConfig, *, host: str, port: int
+    ) -> GatewayService:
+        """Return the gateway of a server at an address, given as for `Client`."""
+        # A caller's own library repeats a request that was refused; two that do would multiply.
+        client = AsyncClient(server, timeout_s=config.timeout_s, max_retries=0)
+        return cls(client, config, host=host, port=port)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it answers."""
+        return self._uvicorn.started
+
+    def run(self) -> None:
+        """Answer until `stop` or a signal."""
+        self._uvicorn.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """End `run` from another thread, after the answers under way."""
+        self._uvicorn.should_exit = True
+
+
+def log_to_stderr() -> None:
+    """Send the gateway's own lines, and nothing of other libraries below warnings, to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("cxr_reason.gateway")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ServerError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port, 0 for any "
+            "free one"
+        ) from error
+    return bound

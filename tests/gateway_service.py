@@ -1,0 +1,33 @@
+"""Runs a gateway on a free port, in a thread of the test."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+
+from cxr_reason.client import AsyncClient
+from cxr_reason.gateway.config import GatewayConfig
+from cxr_reason.gateway.service import GatewayService
+
+
+@contextmanager
+def running_gateway(server, config=None, **arguments):
+    """Yield a gateway over a transport, or over the server at an address."""
+    config = config or GatewayConfig()
+    transport = {} if isinstance(server, str) else {"transport": server}
+    address = [server] if isinstance(server, str) else []
+    client = AsyncClient(*address, timeout_s=config.timeout_s, max_retries=0, **transport)
+    service = GatewayService(client, config, port=0, **arguments)
+    thread = threading.Thread(target=service.run, name="gateway")
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not service.is_started:
+        assert time.monotonic() < deadline and thread.is_alive(), "the gateway did not start"
+        time.sleep(0.01)
+    try:
+        yield service
+    finally:
+        service.stop()
+        thread.join(15)
+        assert not thread.is_alive(), "the gateway did not stop"
