@@ -34,14 +34,14 @@ def export_decoder(
     Args:
         checkpoint: The source.
         folder: Gets `decoder.onnx` and `decoder.onnx.data`.
-        precision: "fp32", or "int4" (block 32, symmetric, accuracy level 4).
+        precision: "fp32", or "int8" or "int4" (block 32, symmetric, accuracy level 4).
         report: Called with the part of the layers that are done, 0 to 1.
 
     Raises:
         EngineError: The builder failed; the message ends with its last lines.
     """
     num_layers = int(checkpoint.text["num_hidden_layers"])
-    options = [*_OPTIONS, *(["int4_accuracy_level=4"] if precision == "int4" else [])]
+    options = [*_OPTIONS, *(["accuracy_level=4"] if precision != "fp32" else [])]
     with tempfile.TemporaryDirectory(dir=folder, prefix="decoder-") as scratch:
         output = Path(scratch) / "output"
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]

@@ -22,6 +22,8 @@ def open_session(model: Path, config: EngineConfig) -> ort.InferenceSession:
     options.intra_op_num_threads = config.num_threads or psutil.cpu_count(logical=False) or 1
     # Vision and decoder run in two processes: a pool that spins while idle takes the other's cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Without VNNI, sums of uint8 times int8 overflow 16 bits: such processors take a slower way.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class

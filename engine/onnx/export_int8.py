@@ -1,0 +1,69 @@
+"""The parts that see many rows at once, in int8: vision tower, and the decoder's prefill.
+
+One row at a time the weights' bytes decide, and int4 is faster; many rows at a time the
+multiplications do, and int8 is.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import onnx_ir as ir
+
+from cxr_reason.checkpoint import Checkpoint
+from cxr_reason.engine.onnx.decoder import DECODER_MODEL, PREFILL_MODEL
+from cxr_reason.engine.onnx.int8 import Int8Writer, save_int8
+from cxr_reason.engine.onnx.vision import VISION_MODEL
+
+_VISION_LAYER = re.compile(r"blocks\.\d+\.")
+_DECODER_LAYER = re.compile(r"/model/layers\.(\d+)/(attn|mlp)/(\w+_proj)/MatMul")
+_CHECKPOINT_NAMES = {"attn": "self_attn", "mlp": "mlp"}
+
+
+def quantize_vision(folder: Path) -> None:
+    """Rewrite `vision.onnx` with the products of its blocks in int8.
+
+    Patch embedding and projector stay in fp32: a hundredth of the work, and all that is seen goes
+    through them.
+
+    Args:
+        folder: With `vision.onnx` in fp32 and its weights.
+    """
+    path, weights = folder / VISION_MODEL, folder / f"{VISION_MODEL}.data"
+    model = ir.load(path)
+    writer = Int8Writer(model.graph)
+    for node in [node for node in model.graph if node.op_type == "Gemm"]:
+        _, weight, bias = node.inputs
+        assert weight is not None
+        assert weight.const_value is not None
+        if _VISION_LAYER.match(weight.name or ""):
+            writer.replace(node, weight.const_value.numpy(), bias)  # [N, K]: the export's transB
+    # Weights are read while they are written: into another folder first.
+    with tempfile.TemporaryDirectory(dir=folder, prefix="vision-") as scratch:
+        save_int8(model, Path(scratch) / VISION_MODEL)
+        for file in (path, weights):
+            (Path(scratch) / file.name).replace(file)
+
+
+def write_prefill(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write `prefill.onnx`: `decoder.onnx` with int8 weights from the checkpoint, without logits.
+
+    What nothing asks for goes: the output layer, and the last layer behind its keys and values.
+
+    Args:
+        checkpoint: The source of the weights.
+        folder: With `decoder.onnx`; gets `prefill.onnx` and `prefill.onnx.data`.
+    """
+    model = ir.load(folder / DECODER_MODEL)
+    graph = model.graph
+    graph.outputs[:] = [value for value in graph.outputs if value.name != "logits"]
+    writer = Int8Writer(graph)
+    for node in list(graph):
+        layer = _DECODER_LAYER.match(node.name or "")
+        if layer is not None:
+            number, part, projection = layer.groups()
+            name = f"layers.{number}.{_CHECKPOINT_NAMES[part]}.{projection}.weight"
+            writer.replace(node, checkpoint.load_tensor(name).float().numpy())
+    save_int8(model, folder / PREFILL_MODEL)
