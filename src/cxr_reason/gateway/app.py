@@ -94,7 +94,7 @@ def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
         data = b"".join([chunk async for chunk in _read_body(request, config)])
         chat = await asyncio.to_thread(parse_chat, data, model=config.model)
         del data  # as large as the film
-        film = await load_film(chat.image_url, config) if chat.image_url else None
+        film = None if chat.image_url is None else await load_film(chat.image_url, config)
         labels = {"request_id": request.state.request_id, "model": config.model}
         if chat.stream:
             events = client.stream(film, **chat.settings)

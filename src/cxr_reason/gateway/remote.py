@@ -43,7 +43,8 @@ async def fetch(url: str, config: GatewayConfig) -> bytes:
     host = (parts.hostname or "").lower()
     is_default = port == _PORTS.get(parts.scheme)
     names = {f"{host}:{port}", *([host] if is_default else [])}
-    if not port or not host or not names & set(config.allowed_image_hosts):
+    is_allowed = bool(names & set(config.allowed_image_hosts))
+    if not host or parts.scheme not in _PORTS or not is_allowed:
         raise bad_request(
             "image: give a data: URL; remote URLs are allowed only for hosts that this gateway "
             "was configured for",
