@@ -14,7 +14,7 @@ from cxr_reason.errors import ArtifactError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-PRECISIONS = ("fp32", "int4")
+PRECISIONS = ("fp32", "int8", "int4")
 # Backend → precisions of the decoder's weights that it has.
 BACKEND_PRECISIONS = {
     "onnx": PRECISIONS,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import (
+    BACKEND_PRECISIONS,
     BACKENDS,
     FORMAT_VERSION,
     MANIFEST,
-    PRECISIONS,
     FileRecord,
     Manifest,
     ModelShape,
@@ -24,6 +24,7 @@ from cxr_reason.engine.artifact import (
     write_manifest,
 )
 from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER
+from cxr_reason.engine.trtllm import build as trtllm_build
 from cxr_reason.errors import ArtifactError, BadRequestError, EngineError
 from cxr_reason.kernels.preprocess.geometry import PixelBudget
 
@@ -38,9 +39,13 @@ _REQUIRED_MODULES = (
     "torch",
     "transformers",
 )
-_TOOLS = ("cxr-reason", "onnx", "onnxruntime", "onnxruntime-genai", "torch", "transformers")
-# Bytes a parameter of the decoder takes on disk: int4 weights with their block scales.
-_DECODER_BYTES = {"fp32": 4.0, "int4": 0.57}
+_COMMON_TOOLS = ("cxr-reason", "onnx", "torch", "transformers")
+_TOOLS = {
+    "tensorrt-llm": (*_COMMON_TOOLS, "tensorrt_llm"),
+    "onnx": (*_COMMON_TOOLS, "onnxruntime", "onnxruntime-genai"),
+}
+# Bytes a parameter of the decoder takes on disk: integers with their block scales.
+_DECODER_BYTES = {"fp32": 4.0, "int8": 1.07, "int4": 0.57}
 
 Report = Callable[[str, float], None]
 
@@ -56,6 +61,7 @@ class BuildPlan:
         output: Folder of the artifact.
         budget: Pixel budget of the artifact.
         context_length: Most tokens of prompt and answer together.
+        calibration: Prepared data that a quantised decoder is calibrated on, or None.
     """
 
     checkpoint: Checkpoint
@@ -64,17 +70,33 @@ class BuildPlan:
     output: Path
     budget: PixelBudget
     context_length: int
+    calibration: Path | None = None
 
     @property
     def steps(self) -> tuple[tuple[str, str], ...]:
         """Name and description of each step."""
+        is_trtllm = self.backend == "tensorrt-llm"
         return (
             ("digest", "digest of the checkpoint"),
-            ("vision", "vision tower and projector → vision.onnx, fp32"),
-            ("decoder", f"decoder → decoder.onnx, {self.precision}"),
+            *(trtllm_build.describe_steps(self) if is_trtllm else self._onnx_steps),
             ("text", "embeddings, tokenizer, chat template"),
             ("manifest", "manifest with the digest of every file"),
         )
+
+    @property
+    def _onnx_steps(self) -> tuple[tuple[str, str], ...]:
+        many_rows = "int8" if self.has_integers else "fp32"
+        prefill = ("prefill", "decoder for prompts → prefill.onnx, int8")
+        return (
+            ("vision", f"vision tower and projector → vision.onnx, {many_rows}"),
+            ("decoder", f"decoder → decoder.onnx, {self.precision}"),
+            *([prefill] if self.has_integers else []),
+        )
+
+    @property
+    def has_integers(self) -> bool:
+        """Whether what sees many rows at once is in int8."""
+        return self.precision != "fp32"
 
     @property
     def size_bytes(self) -> int:
@@ -82,7 +104,13 @@ class BuildPlan:
         shape = read_shape(self.checkpoint)
         vision, text = _count_parameters(self.checkpoint)
         embeddings = shape.vocab_size * shape.hidden_size
-        return int(4 * vision + _DECODER_BYTES[self.precision] * text + 4 * embeddings)
+        if self.backend == "tensorrt-llm":
+            bytes_a_parameter = trtllm_build.DECODER_BYTES[self.precision]
+            # The tower in the decoder's folder and in the vision engine.
+            return int(4 * vision + bytes_a_parameter * text + 2 * embeddings)
+        vision_bytes, prefill_bytes = (1.1, 1.0) if self.has_integers else (4.0, 0.0)
+        decoder_bytes = _DECODER_BYTES[self.precision] + prefill_bytes
+        return int(vision_bytes * vision + decoder_bytes * text + 4 * embeddings)
 
 
 def plan_build(
@@ -93,16 +121,18 @@ def plan_build(
     output: Path,
     max_pixels: int | None = None,
     context_length: int | None = None,
+    calibration: Path | None = None,
 ) -> BuildPlan:
     """Check everything that can be checked before the work.
 
     Args:
         checkpoint: The source.
         backend: One of `artifact.BACKENDS`.
-        precision: One of `artifact.PRECISIONS`.
+        precision: One of `artifact.BACKEND_PRECISIONS` of the backend.
         output: Folder to make. An artifact there is replaced; another folder is refused.
         max_pixels: Upper end of the pixel budget; None takes the checkpoint's: `read_budget`.
         context_length: Most tokens; None takes 4,096, or the model's limit if that is lower.
+        calibration: Folder that `cxr_reason.training.prepare` wrote, for precisions that need one.
 
     Raises:
         BadRequestError: Unknown backend or precision, or a setting outside its range.
@@ -112,15 +142,18 @@ def plan_build(
     """
     if backend not in BACKENDS:
         raise BadRequestError(f"backend: {backend!r}; one of {', '.join(BACKENDS)}")
-    if precision not in PRECISIONS:
-        raise BadRequestError(f"precision: {precision!r}; one of {', '.join(PRECISIONS)}")
+    precisions = BACKEND_PRECISIONS[backend]
+    if precision not in precisions:
+        raise BadRequestError(
+            f"precision: {precision!r}; the backend {backend} has {', '.join(precisions)}"
+        )
     budget = read_budget(checkpoint, max_pixels)
     limit = int(checkpoint.text["max_position_embeddings"])
     length = min(DEFAULT_CONTEXT_LENGTH, limit) if context_length is None else context_length
     if not 1 <= length <= limit:
         raise BadRequestError(f"context length: {length}; this model allows 1 to {limit}")
-    plan = BuildPlan(checkpoint, backend, precision, output.resolve(), budget, length)
-    _check_tools()
+    plan = BuildPlan(checkpoint, backend, precision, output.resolve(), budget, length, calibration)
+    _check_tools(plan)
     # Weights and template are read now, so that nothing missing is found after the work.
     _ = checkpoint.tensor_files, checkpoint.chat_template, checkpoint.stop_token_ids
     _check_output(plan.output)
@@ -170,10 +203,6 @@ def run_build(plan: BuildPlan, report: Report) -> Manifest:
     Raises:
         EngineError: A step failed.
     """
-    # The only backend so far; `plan_build` has refused all others.
-    from cxr_reason.engine.onnx.export_decoder import export_decoder, export_embeddings
-    from cxr_reason.engine.onnx.export_vision import export_vision
-
     checkpoint = plan.checkpoint
     partial = plan.output.with_name(plan.output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -181,21 +210,14 @@ def run_build(plan: BuildPlan, report: Report) -> Manifest:
     try:
         report("digest", 0.0)
         digest = checkpoint.digest()
-        report("vision", 0.0)
-        export_vision(checkpoint, partial)
-        report("decoder", 0.0)
-        export_decoder(
-            checkpoint,
-            partial,
-            precision=plan.precision,
-            report=lambda part: report("decoder", part),
-        )
+        run_steps = trtllm_build.run_steps if plan.backend == "tensorrt-llm" else _run_onnx_steps
+        run_steps(plan, partial, report)
         report("text", 0.0)
-        export_embeddings(checkpoint, partial)
         shutil.copyfile(checkpoint.folder / TOKENIZER, partial / TOKENIZER)
         (partial / CHAT_TEMPLATE).write_text(checkpoint.chat_template, encoding="utf-8")
         report("manifest", 0.0)
-        files = record_files(partial, [path.name for path in partial.iterdir()])
+        paths = [path for path in partial.rglob("*") if path.is_file()]
+        files = record_files(partial, [str(path.relative_to(partial)) for path in paths])
         manifest = _write_down(plan, digest, files)
         write_manifest(partial, manifest)
         shutil.rmtree(plan.output, ignore_errors=True)
@@ -210,6 +232,28 @@ def run_build(plan: BuildPlan, report: Report) -> Manifest:
     return manifest
 
 
+def _run_onnx_steps(plan: BuildPlan, folder: Path, report: Report) -> None:
+    from cxr_reason.engine.onnx.export_decoder import export_decoder, export_embeddings
+    from cxr_reason.engine.onnx.export_int8 import quantize_vision, write_prefill
+    from cxr_reason.engine.onnx.export_vision import export_vision
+
+    report("vision", 0.0)
+    export_vision(plan.checkpoint, folder)
+    if plan.has_integers:
+        quantize_vision(folder)
+    report("decoder", 0.0)
+    export_decoder(
+        plan.checkpoint,
+        folder,
+        precision=plan.precision,
+        report=lambda part: report("decoder", part),
+    )
+    if plan.has_integers:
+        report("prefill", 0.0)
+        write_prefill(plan.checkpoint, folder)
+    export_embeddings(plan.checkpoint, folder)
+
+
 def describe(
     checkpoint: Checkpoint,
     *,
@@ -221,7 +265,8 @@ def describe(
     files: Mapping[str, FileRecord],
 ) -> Manifest:
     """Return the manifest of an engine made from `checkpoint` with the tools installed here."""
-    versions = {name: importlib.metadata.version(name) for name in _TOOLS}
+    tools = _TOOLS.get(backend, _COMMON_TOOLS)
+    versions = {name: importlib.metadata.version(name) for name in tools}
     return Manifest(
         format_version=FORMAT_VERSION,
         backend=backend,
@@ -279,7 +324,10 @@ def _count_parameters(checkpoint: Checkpoint) -> tuple[int, int]:
     return vision_count, shape.num_layers * layer + shape.vocab_size * hidden
 
 
-def _check_tools() -> None:
+def _check_tools(plan: BuildPlan) -> None:
+    if plan.backend == "tensorrt-llm":
+        trtllm_build.check_tools(plan)
+        return
     missing = [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise EngineError(

@@ -13,10 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cxr_reason.checkpoint import open_checkpoint
-from cxr_reason.engine.artifact import BACKENDS, PRECISIONS
+from cxr_reason.engine.artifact import BACKEND_PRECISIONS, BACKENDS, DEFAULT_PRECISIONS
 from cxr_reason.engine.build import BuildPlan, is_built, plan_build, run_build
 
 _console = Console(stderr=True)
+
+
+def _describe_precisions() -> str:
+    lists = [f"{name}: {', '.join(names)}" for name, names in BACKEND_PRECISIONS.items()]
+    defaults = " and ".join(DEFAULT_PRECISIONS.values())
+    return f"{'; '.join(lists)} [default: {defaults}]."
 
 
 def build(
@@ -26,15 +32,18 @@ def build(
     output: Annotated[Path, typer.Option(help="Folder to make. An engine there is replaced.")],
     backend: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "onnx",
     precision: Annotated[
-        str,
-        typer.Option(help=f"Weights of the decoder, one of: {', '.join(PRECISIONS)}."),
-    ] = "int4",
+        str | None, typer.Option(help=f"Weights of the decoder. {_describe_precisions()}")
+    ] = None,
     max_pixels: Annotated[
         int | None,
         typer.Option(help="Largest film after resizing [default: the checkpoint's, at most 476²]."),
     ] = None,
     context_length: Annotated[
         int | None, typer.Option(help="Most tokens of prompt and answer together [default: 4096].")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Prepared films and traces (training/README.md), for fp8 and below."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop before any work.")
@@ -50,10 +59,11 @@ def build(
     plan = plan_build(
         open_checkpoint(checkpoint),
         backend=backend,
-        precision=precision,
+        precision=precision or DEFAULT_PRECISIONS.get(backend, ""),
         output=output,
         max_pixels=max_pixels,
         context_length=context_length,
+        calibration=calibration,
     )
     if dry_run:
         _print_plan(plan)
