@@ -132,7 +132,12 @@ export function App() {
           event.currentTarget.value = "";
         }}
       />
-      {state.needsKey && <KeyDialog onKey={(key) => controller.useKey(key)} />}
+      {state.needsKey && (
+        <KeyDialog
+          onKey={(key) => void controller.useKey(key)}
+          onDismiss={() => controller.dismissKey()}
+        />
+      )}
     </>
   );
 }

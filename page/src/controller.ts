@@ -98,7 +98,7 @@ export class Controller {
     try {
       this.set({ model: await fetchModel(), isReachable: true });
     } catch (error) {
-      this.fail(error, () => void this.connect());
+      this.fail(error, null);
     }
   }
 
@@ -163,8 +163,10 @@ export class Controller {
 
   /** Ask a follow-up question about the reading. */
   async ask(question: string): Promise<void> {
-    const { reading, model } = this.state;
+    const { reading } = this.state;
     if (!this.file || !reading || this.isBusy) return;
+    if (!this.state.model) await this.connect();
+    const { model } = this.state;
     const signal = this.begin();
     const messages = await this.conversation(reading, question);
     const earlier = this.state.turns.filter((turn) => turn.state === "done");
@@ -210,12 +212,20 @@ export class Controller {
     }
   }
 
-  useKey(key: string): void {
+  /** Try a key; where the server takes it, go on with what it was missing for. */
+  async useKey(key: string): Promise<void> {
     keepKey(key);
     this.set({ needsKey: false, error: "" });
+    await this.connect();
+    if (this.state.needsKey) return;
     const retry = this.retry;
     this.retry = null;
     retry?.();
+  }
+
+  dismissKey(): void {
+    this.retry = null;
+    this.set({ needsKey: false, error: "This server needs an API key." });
   }
 
   configure(settings: Partial<Settings>): void {
@@ -247,10 +257,10 @@ export class Controller {
     ];
   }
 
-  private fail(error: unknown, retry: () => void): void {
+  private fail(error: unknown, retry: (() => void) | null): void {
     if (isAbort(error)) return;
     if (error instanceof ApiError && error.status === 401) {
-      this.retry = retry;
+      this.retry = retry ?? this.retry;
       keepKey("");
       this.set({ needsKey: true });
       return;

@@ -136,24 +136,34 @@ it.each([
 });
 
 it("asks for a key and goes on with it", async () => {
-  answers.push(() => fail(401, "key missing"), () => stream(...WHOLE));
+  const models = () => Response.json({ data: [{ id: "nano" }] });
+  answers.push(() => fail(401, "key missing"), models, () => stream(...WHOLE));
   const controller = make();
   await controller.open(FILE);
   expect(controller.state).toMatchObject({ needsKey: true, error: "" });
-  controller.useKey("secret");
+  await controller.useKey("secret");
   await vi.waitFor(() => expect(controller.state.phase).toBe("done"));
-  expect(new Headers(calls[1]!.init.headers).get("Authorization")).toBe("Bearer secret");
+  expect(controller.state.model).toBe("nano");
+  for (const { init } of calls.slice(1)) {
+    expect(new Headers(init.headers).get("Authorization")).toBe("Bearer secret");
+  }
 });
 
 it("sends the film and the conversation along with a follow-up", async () => {
   const controller = await readWhole();
+  // The model's name was not asked for before.
+  answers.push(() => Response.json({ data: [{ id: "nano" }] }));
   const chunk = (content: string) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
   answers.push(() => new Response(`${chunk("Heart ")}${chunk("failure.")}data: [DONE]\n\n`));
   answers.push(() => new Response(`${chunk("x")}data: [DONE]\n\n`));
   await controller.ask("Provide differentials.");
   expect(controller.state.turns).toMatchObject([{ answer: "Heart failure.", state: "done" }]);
   await controller.ask("Write a structured report.");
-  const { messages } = JSON.parse(calls[2]!.init.body as string) as { messages: unknown[] };
+  const { model, messages } = JSON.parse(calls[3]!.init.body as string) as {
+    model: string;
+    messages: unknown[];
+  };
+  expect(model).toBe("nano");
   expect(messages).toEqual([
     {
       role: "user",

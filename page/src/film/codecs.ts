@@ -38,6 +38,9 @@ const DECODERS: Record<string, Decoder> = {
 // A lossy frame may ring past the stored range: masking would turn its brightest pixels black.
 const LOSSY = new Set(["50", "51", "81", "91", "203"].map((end) => `1.2.840.10008.1.2.4.${end}`));
 
+// The codecs would write to the console.
+const QUIET = { print: () => {}, printErr: () => {} };
+
 /** Decode one frame to at least width × height values. Throws `FilmError`. */
 export async function decodeFrame(
   frame: Uint8Array,
@@ -103,7 +106,7 @@ async function readJpegLs(frame: Uint8Array, layout: Layout): Promise<ArrayLike<
     import("@cornerstonejs/codec-charls/decodewasmjs"),
     import("@cornerstonejs/codec-charls/decodewasm?url"),
   ]);
-  const codec = await load({ locateFile: () => wasm });
+  const codec = await load({ locateFile: () => wasm, ...QUIET });
   return runCodec(new codec.JpegLSDecoder(), frame, layout);
 }
 
@@ -112,7 +115,7 @@ async function readJpeg2000(frame: Uint8Array, layout: Layout): Promise<ArrayLik
     import("@cornerstonejs/codec-openjpeg/decodewasmjs"),
     import("@cornerstonejs/codec-openjpeg/decodewasm?url"),
   ]);
-  const codec = await load({ locateFile: () => wasm });
+  const codec = await load({ locateFile: () => wasm, ...QUIET });
   return runCodec(new codec.J2KDecoder(), frame, layout);
 }
 

@@ -9,6 +9,8 @@ interface WasmDecoder {
 
 interface WasmOptions {
   locateFile: (name: string) => string;
+  print: () => void;
+  printErr: () => void;
 }
 
 declare module "@cornerstonejs/codec-charls/decodewasmjs" {

@@ -1,12 +1,17 @@
 import { useEffect, useRef } from "preact/hooks";
 
+interface Props {
+  onKey: (key: string) => void;
+  onDismiss: () => void;
+}
+
 /** Asks for the API key when the server wants one. */
-export function KeyDialog({ onKey }: { onKey: (key: string) => void }) {
+export function KeyDialog({ onKey, onDismiss }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => dialog.current!.showModal(), []);
   return (
-    <dialog ref={dialog} aria-labelledby="key-title">
+    <dialog ref={dialog} aria-labelledby="key-title" onCancel={onDismiss}>
       <form
         onSubmit={(event) => {
           event.preventDefault();

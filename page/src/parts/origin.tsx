@@ -20,7 +20,7 @@ export function Origin({ reading }: { reading: Reading }) {
     <details class="origin">
       <summary>Origin</summary>
       <dl>
-        {Object.entries(rows).map(([name, value]) => (
+        {Object.entries(rows).filter(([, value]) => value).map(([name, value]) => (
           <>
             <dt>{name}</dt>
             <dd>{value}</dd>
