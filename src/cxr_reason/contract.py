@@ -22,7 +22,7 @@ DEFAULT_TEMPERATURE = 0.0  # greedy
 DEFAULT_TOP_P = 1.0
 DEFAULT_SEED = 0
 DEFAULT_NUM_TRACES = 1
-DEFAULT_TEMPERATURE_OF_TRACES = 0.7  # with more than one: greedy ones would all be the same
+DEFAULT_TEMPERATURE_OF_TRACES = 1.0  # with more than one; shares of traces are calibrated at it
 MAX_NUM_TRACES = 16
 # As `answer_format`: names of `findings.LABELS`. Anything else is a JSON schema.
 LABEL_ANSWER = "labels"

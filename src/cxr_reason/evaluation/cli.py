@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cxr_reason.contract import DEFAULT_MAX_TOKENS
+from cxr_reason.contract import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE_OF_TRACES
 from cxr_reason.errors import BadRequestError, ServerError
 from cxr_reason.prompts import FIND_ABNORMALITIES
 
@@ -49,7 +49,7 @@ def evaluate(
     ] = 1,
     temperature: Annotated[
         float, typer.Option(help="Of the traces, where there are several.")
-    ] = 1.0,
+    ] = DEFAULT_TEMPERATURE_OF_TRACES,
     max_tokens: Annotated[
         int, typer.Option(help="Limit of generated tokens.")
     ] = DEFAULT_MAX_TOKENS,
@@ -69,6 +69,10 @@ def evaluate(
         typer.Option(help="JSON lines: keeps finished films here, and goes on if it is there."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="HTML report to write.")] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="File to write for `cxr-reason serve --calibration`; not of a test set."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Measure a checkpoint, an engine or a server on films with known labels.
@@ -86,6 +90,7 @@ def evaluate(
     if checkpoint is not None:
         _check_installed(_FOR_CHECKPOINT, "evaluate,build")
     # What these import comes with the extras.
+    from cxr_reason.evaluation.calibrate import calibrate, write_calibration
     from cxr_reason.evaluation.cases import load_cases, parse_source
     from cxr_reason.evaluation.evaluate import Settings, evaluate_cases
     from cxr_reason.evaluation.report import write_report
@@ -93,6 +98,11 @@ def evaluate(
     from cxr_reason.evaluation.summary import print_summary, to_json
 
     source = parse_source(data)
+    if calibration is not None and (traces == 1 or source.split == "test"):
+        raise BadRequestError(
+            f"calibration: {traces} trace(s), split {source.split}; give --traces 2 or more, and "
+            "a split that is not the test set, such as phantoms:validation"
+        )
     settings = Settings(traces, temperature, max_tokens, seed, faithfulness)
     samplings = settings.samplings
     if report is not None and not report.absolute().parent.is_dir():
@@ -121,6 +131,9 @@ def evaluate(
     if report is not None:
         command = shlex.join(["cxr-reason", *sys.argv[1:]])
         write_report(report, evaluation, {**origin, "command": command})
+    if calibration is not None:
+        origin_of = f"{evaluation.num_films} films of {source.name}, {traces} traces each"
+        write_calibration(calibrate(evaluation.sample, origin_of), calibration)
     if as_json:
         sys.stdout.write(to_json(evaluation, origin) + "\n")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cxr_reason.contract import DEFAULT_TEMPERATURE_OF_TRACES
 from cxr_reason.engine.base import SamplingParams
 from cxr_reason.errors import BadRequestError, DataError, EngineError
 from cxr_reason.evaluation.bootstrap import Estimate, Floats, draw_weights, estimate, mean_defined
@@ -52,7 +53,7 @@ class Settings:
     """
 
     traces: int = 1
-    temperature: float = 1.0
+    temperature: float = DEFAULT_TEMPERATURE_OF_TRACES
     max_tokens: int = SamplingParams.max_tokens
     seed: int = 0
     faithfulness: int = 100
