@@ -28,6 +28,7 @@ DIRECTIONS: dict[str, set[str]] = {
     "statements": BASE,
     "consensus": {*BASE, "audit", "statements", "trace"},
     "reading": {*BASE, "audit", "consensus", "film", "trace"},
+    "reading_schema": {"reading"},
     "prompts": BASE,
     "checkpoint": BASE,
     "display_table": BASE,
