@@ -373,6 +373,12 @@ def test_a_port_that_is_taken_is_told():
             )
 
 
+def test_tokens_are_not_held_back_to_fill_packets():
+    """Asyncio turns Nagle's algorithm off only on sockets that name TCP as their protocol."""
+    with running_gateway(MockTransport()) as gateway:
+        assert gateway._socket.proto == socket.IPPROTO_TCP
+
+
 def test_the_command_says_what_is_missing(monkeypatch):
     assert "Example:" in CliRunner().invoke(command, ["gateway", "--help"]).output
     monkeypatch.setitem(sys.modules, "uvicorn", None)

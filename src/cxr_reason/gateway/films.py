@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import re
+
+import pybase64  # 70 times faster than base64 with validation, and a film is megabytes
 
 from cxr_reason.client import SentFilm
 from cxr_reason.gateway.api_errors import bad_request, too_large
@@ -62,8 +62,8 @@ def _decode(url: str, max_bytes: int) -> bytes:
     # Before anything is decoded.
     check_film_size((len(url) - start.end()) // 4 * 3 - url[-2:].count("="), max_bytes)
     try:
-        return base64.b64decode(url[start.end() :], validate=True)
-    except (binascii.Error, ValueError) as error:
+        return pybase64.b64decode(url[start.end() :], validate=True)
+    except ValueError as error:
         raise bad_request(
             "image: the data: URL holds invalid base64", param="image_url", code="invalid_base64"
         ) from error
