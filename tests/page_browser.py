@@ -17,6 +17,7 @@ from cxr_reason.engine.base import Array
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 expect = playwright.expect
+expect.set_options(timeout=20_000)
 
 StandIn: Any = runpy.run_path(str(Path(__file__).with_name("page_stand_in.py")))["StandIn"]
 
@@ -31,6 +32,7 @@ FLAGS = [
     "--disable-sync",
 ]
 
+READING_MS = 120_000  # a real model on a busy machine
 VIEWPORT = {"width": 1440, "height": 900}
 
 
@@ -81,7 +83,7 @@ def open_film(page: Any, path: Path) -> None:
 
 def read_film(page: Any, path: Path) -> None:
     open_film(page, path)
-    expect(page.get_by_text("Reading complete")).to_be_visible()
+    expect(page.get_by_text("Reading complete")).to_be_visible(timeout=READING_MS)
 
 
 def canvas_pixels(page: Any) -> tuple[Array, dict[str, float]]:

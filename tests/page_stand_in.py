@@ -35,7 +35,7 @@ MEDIA_TYPES = {
 }
 
 SENTENCES = (
-    "The trachea is midline. ",
+    "No rib fracture is seen. ",
     "The heart is enlarged \N{HEAVY BLACK HEART}\N{GRINNING FACE}. ",
     "There is a small right pleural effusion at the base. ",
     "A left lower zone opacity may be atelectasis. ",
@@ -50,6 +50,7 @@ def evidence(index: int, polarity: Any, side: str | None, region: str | None) ->
 
 
 FINDINGS = {
+    0: Finding("Fracture", "absent", False, (evidence(0, "absent", None, "ribs"),), 0.0),
     1: Finding("Cardiomegaly", "present", True, (evidence(1, "present", None, None),), 1.0),
     2: Finding(
         "Pleural Effusion", "present", True, (evidence(2, "present", "right", "base"),), 0.6

@@ -29,7 +29,7 @@ def test_a_reading_streams_and_shows_where_its_findings_come_from(
 ) -> None:
     stand_in.pace_s = 0.1
     open_film(page, rg1_path)
-    rows = page.locator("tbody th")
+    rows = page.locator("tbody th[scope=row]")
     expect(rows).to_have_text(["Cardiomegaly"])
     expect(page.get_by_role("status").get_by_text("Reading", exact=True)).to_be_visible()
     expect(page.get_by_text("Reading complete")).to_be_visible()
@@ -77,10 +77,10 @@ def test_stop_ends_the_request_and_keeps_what_came(
 ) -> None:
     stand_in.pace_s = 0.15
     open_film(page, rg1_path)
-    expect(page.locator("tbody th")).to_have_text(["Cardiomegaly"])
+    expect(page.locator("tbody th[scope=row]")).to_have_text(["Cardiomegaly"])
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_text("Stopped")).to_be_visible()
-    expect(page.locator("tbody th")).to_have_text(["Cardiomegaly"])
+    expect(page.locator("tbody th[scope=row]")).to_have_text(["Cardiomegaly"])
     for _ in range(100):
         if stand_in.num_left:
             break
@@ -121,8 +121,9 @@ def test_a_review_is_signed_off_and_exported(page: Any, stand_in: Any, rg1_path:
     page.get_by_label("Comment").fill("plate-like")
     page.get_by_role("button", name="Done").click()
     page.get_by_role("button", name="Add finding").click()
-    page.get_by_label("Finding to add").select_option("Fracture")
-    expect(page.get_by_text("4 of 5 reviewed")).to_be_visible()
+    page.get_by_label("Finding to add").select_option("Lung Lesion")
+    page.get_by_role("button", name="Accept all").click()
+    expect(page.get_by_text("5 of 6 reviewed")).to_be_visible()
     page.wait_for_timeout(300)
     page.get_by_role("button", name="Sign off").click()
     expect(page.get_by_text("Signed off after")).to_be_visible()
@@ -140,7 +141,8 @@ def test_a_review_is_signed_off_and_exported(page: Any, stand_in: Any, rg1_path:
         "Cardiomegaly": "accepted",
         "Pleural Effusion": None,
         "Pneumothorax": "rejected",
-        "Fracture": "edited",
+        "Lung Lesion": "edited",
+        "Fracture": "accepted",
         "Atelectasis": "edited",
     }
     seconds = review["times"]["seconds"]
@@ -155,7 +157,7 @@ def test_a_review_is_signed_off_and_exported(page: Any, stand_in: Any, rg1_path:
     text = Path(download.value.path()).read_text(encoding="utf-8")
     assert text.startswith(DISCLAIMER)
     assert "- Atelectasis: present, left lower zone. plate-like" in text
-    assert "- Fracture: present (added by the reader)" in text
+    assert "- Lung Lesion: present (added by the reader)" in text
     assert re.search(r"REJECTED BY THE READER\n- Pneumothorax", text)
     assert re.search(r"NOT REVIEWED\n- Pleural Effusion", text)
 

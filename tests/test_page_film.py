@@ -177,4 +177,4 @@ def test_a_bad_file_is_told_without_its_content(
 def test_a_film_that_the_page_cannot_show_is_read_nevertheless(page: Any, dicom_dir: Path) -> None:
     read_film(page, dicom_dir / "other_cr_mg" / "WG04_RG2_JPLY.dcm")
     expect(page.get_by_text("The page cannot show 12-bit JPEG")).to_be_visible()
-    expect(page.locator("tbody th")).to_have_count(4)
+    expect(page.locator("tbody th[scope=row]")).to_have_count(4)

@@ -118,7 +118,10 @@ async function call(path: string, init: RequestInit): Promise<Response> {
   }
   if (response.ok) return response;
   const fields: unknown = await response.json().catch(() => null);
-  throw new ApiError(errorText(fields) || `The server answered ${response.status}.`, response.status);
+  throw new ApiError(
+    errorText(fields) || `The server answered ${response.status}.`,
+    response.status,
+  );
 }
 
 export function isAbort(error: unknown): boolean {

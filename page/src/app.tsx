@@ -80,7 +80,10 @@ export function App() {
         </section>
         <section class="panel" aria-label="Reading">
           <div class="bar">
-            <button class={state.phase === "empty" ? "primary" : ""} onClick={() => chooser.current!.click()}>
+            <button
+              class={state.phase === "empty" ? "primary" : ""}
+              onClick={() => chooser.current!.click()}
+            >
               Open film
             </button>
             {controller.isBusy ? (

@@ -23,7 +23,8 @@ import {
 } from "./review";
 import { mark, startTimes, type Moment, type Times } from "./times";
 
-export type Phase = "empty" | "opening" | "ready" | "queued" | "reading" | "done" | "stopped" | "failed";
+export type Phase =
+  "empty" | "opening" | "ready" | "queued" | "reading" | "done" | "stopped" | "failed";
 
 /** One question after the reading, and what came back. */
 export interface Turn {
@@ -194,6 +195,14 @@ export class Controller {
     if (!this.isSignedOff) this.set({ items: changeItem(this.state.items, label, change) });
   }
 
+  /** Accept those of the findings that the reader has not decided on. */
+  acceptOpen(labels: string[]): void {
+    for (const item of this.state.items) {
+      const isOpen = item.decision === null && labels.includes(item.label);
+      if (isOpen) this.change(item.label, { decision: "accepted" });
+    }
+  }
+
   add(label: string): void {
     if (!this.isSignedOff) this.set({ items: addItem(this.state.items, label) });
   }
@@ -248,10 +257,10 @@ export class Controller {
           { type: "text", text: this.state.settings.prompt },
         ],
       },
-      { role: "assistant", content: reading.text },
+      { role: "assistant", content: said(reading.text) },
       ...done.flatMap((turn): Message[] => [
         { role: "user", content: turn.question },
-        { role: "assistant", content: turn.answer },
+        { role: "assistant", content: said(turn.answer) },
       ]),
       { role: "user", content: question },
     ];
@@ -266,7 +275,8 @@ export class Controller {
       return;
     }
     const isReachable = !(error instanceof ApiError && error.status === 0);
-    const text = error instanceof ApiError ? error.message : "The server's answer was not readable.";
+    const text =
+      error instanceof ApiError ? error.message : "The server's answer was not readable.";
     this.set({ error: text, isReachable });
   }
 
@@ -278,6 +288,11 @@ export class Controller {
     this.state = { ...this.state, ...change };
     this.onChange();
   }
+}
+
+/** Text that spells one of the model's special tokens would be refused in a prompt. */
+function said(text: string): string {
+  return text.replaceAll("<|", "< |");
 }
 
 /** Return the file as a data: URL with the media type that its content has. */

@@ -28,7 +28,11 @@ export function toJson(state: State): string {
       model_status: item.finding?.status ?? null,
       model_probability: item.finding?.probability ?? null,
     })),
-    conversation: turns.map(({ question, answer, state: end }) => ({ question, answer, state: end })),
+    conversation: turns.map(({ question, answer, state: end }) => ({
+      question,
+      answer,
+      state: end,
+    })),
     settings,
     reading,
   };
@@ -38,13 +42,21 @@ export function toJson(state: State): string {
 /** Return a draft for a report: what the reader let stand, and what was left undecided. */
 export function toText(state: State): string {
   const { items, reading, times, turns } = state;
-  const standing = items.filter((item) => item.decision === "accepted" || item.decision === "edited");
+  const standing = items.filter(
+    (item) => item.decision === "accepted" || item.decision === "edited",
+  );
   const seconds = times?.seconds.signed_off;
   const sections = [
     section("FINDINGS", standing.map(describe)),
-    section("REJECTED BY THE READER", items.filter((item) => item.decision === "rejected").map(describe)),
+    section(
+      "REJECTED BY THE READER",
+      items.filter((item) => item.decision === "rejected").map(describe),
+    ),
     section("NOT REVIEWED", items.filter((item) => item.decision === null).map(describe)),
-    section("FOLLOW-UP", turns.map((turn) => `${turn.question}\n  ${turn.answer.trim()}`)),
+    section(
+      "FOLLOW-UP",
+      turns.map((turn) => `${turn.question}\n  ${turn.answer.trim()}`),
+    ),
     section("NOTES", reading ? noticesOf(reading).map((notice) => notice.text) : []),
     section("ORIGIN", [
       ...(reading?.film ? [`film SHA-256 ${reading.film.image_digest}`] : []),

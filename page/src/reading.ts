@@ -35,6 +35,8 @@ export interface Reading {
   reasoning: string;
   answer: string;
   text: string;
+  /** All sampled outputs; `text` is the first. */
+  traces: string[];
   film: { image_digest: string; flags: string[] } | null;
   usage: {
     prompt_tokens: number;
@@ -76,6 +78,13 @@ export const LABELS = [
   "Pneumothorax",
   "Support Devices",
 ];
+
+/** What the shown text says of a finding at its strongest; null where it does not speak of it. */
+export function statedIn(finding: Finding): Polarity | null {
+  const stated = new Set(finding.evidence.map((item) => item.polarity));
+  const order: Polarity[] = ["present", "uncertain", "absent"];
+  return order.find((polarity) => stated.has(polarity)) ?? null;
+}
 
 /** Places that the evidence names, each once: "left lower zone", "bilateral". */
 export function placesOf(finding: Finding): string[] {

@@ -121,9 +121,24 @@ it.each([
   ["an unreachable server", () => Promise.reject(new TypeError("net")), /cannot be reached/, false],
   ["a busy server", () => fail(503, "busy: try again later"), /try again later/, true],
   ["an error without a text", () => new Response("", { status: 502 }), /502/, true],
-  ["an error in the stream", () => stream(["error", { error: { message: "no chest" } }]), /no chest/, true],
-  ["a stream that ends early", () => stream(["reasoning", { text: "a" }]), /before the reading/, false],
-  ["an answer that is not JSON", () => new Response("event: done\ndata: {\n\n"), /not readable/, true],
+  [
+    "an error in the stream",
+    () => stream(["error", { error: { message: "no chest" } }]),
+    /no chest/,
+    true,
+  ],
+  [
+    "a stream that ends early",
+    () => stream(["reasoning", { text: "a" }]),
+    /before the reading/,
+    false,
+  ],
+  [
+    "an answer that is not JSON",
+    () => new Response("event: done\ndata: {\n\n"),
+    /not readable/,
+    true,
+  ],
 ])("%s is told, and can be tried again", async (_, answer, text, isReachable) => {
   answers.push(answer, () => stream(...WHOLE));
   const controller = make();
@@ -137,7 +152,11 @@ it.each([
 
 it("asks for a key and goes on with it", async () => {
   const models = () => Response.json({ data: [{ id: "nano" }] });
-  answers.push(() => fail(401, "key missing"), models, () => stream(...WHOLE));
+  answers.push(
+    () => fail(401, "key missing"),
+    models,
+    () => stream(...WHOLE),
+  );
   const controller = make();
   await controller.open(FILE);
   expect(controller.state).toMatchObject({ needsKey: true, error: "" });
@@ -153,7 +172,8 @@ it("sends the film and the conversation along with a follow-up", async () => {
   const controller = await readWhole();
   // The model's name was not asked for before.
   answers.push(() => Response.json({ data: [{ id: "nano" }] }));
-  const chunk = (content: string) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
+  const chunk = (content: string) =>
+    `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
   answers.push(() => new Response(`${chunk("Heart ")}${chunk("failure.")}data: [DONE]\n\n`));
   answers.push(() => new Response(`${chunk("x")}data: [DONE]\n\n`));
   await controller.ask("Provide differentials.");

@@ -17,6 +17,7 @@ export function makeReading(changes: Partial<Reading> = {}): Reading {
     reasoning: "The heart is large.",
     answer: "Cardiomegaly",
     text: "<think>The heart is large.</think>\n<answer>Cardiomegaly</answer>",
+    traces: ["<think>The heart is large.</think>\n<answer>Cardiomegaly</answer>"],
     film: { image_digest: "ab".repeat(32), flags: [] },
     usage: {
       prompt_tokens: 1,

@@ -6,7 +6,14 @@ import { readRle, type Layout } from "../src/film/codecs";
 import { isDicom, numberValues, readDicom } from "../src/film/dicom";
 import { readPng, toGray } from "../src/film/raster";
 
-const LAYOUT: Layout = { width: 2, height: 2, allocated: 16, bits: 12, signed: false, bigEndian: false };
+const LAYOUT: Layout = {
+  width: 2,
+  height: 2,
+  allocated: 16,
+  bits: 12,
+  signed: false,
+  bigEndian: false,
+};
 const EXPLICIT = "1.2.840.10008.1.2.1";
 const DEFLATED = "1.2.840.10008.1.2.1.99";
 
@@ -50,7 +57,12 @@ function makeDicom(syntax = EXPLICIT, changes: Record<number, Uint8Array> = {}):
     0x7fe00010: element(0x7fe00010, "OW", join([0, 1, 0xf002, 4095].map(word))),
     ...changes,
   };
-  const data = join(Object.keys(elements).map(Number).sort((a, b) => a - b).map((tag) => elements[tag]!));
+  const data = join(
+    Object.keys(elements)
+      .map(Number)
+      .sort((a, b) => a - b)
+      .map((tag) => elements[tag]!),
+  );
   const meta = element(0x00020010, "UI", syntax);
   const length = element(0x00020000, "UL", Uint8Array.of(meta.length, 0, 0, 0));
   const start = new Uint8Array(132);
@@ -139,7 +151,9 @@ describe("PNG", () => {
   });
 
   it("of one bit is black and white", () => {
-    const film = readPng(encode({ width: 3, height: 1, data: Uint8Array.of(0b10100000), depth: 1, channels: 1 }));
+    const film = readPng(
+      encode({ width: 3, height: 1, data: Uint8Array.of(0b10100000), depth: 1, channels: 1 }),
+    );
     expect([...film.pixels]).toEqual([255, 0, 255]);
   });
 

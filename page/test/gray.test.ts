@@ -65,7 +65,10 @@ describe("display levels", () => {
   });
 
   it("are inverted once, at the end", () => {
-    const shown = levels({ inverted: true, window: { center: 127.5, width: 255, fn: "LINEAR_EXACT" } });
+    const shown = levels({
+      inverted: true,
+      window: { center: 127.5, width: 255, fn: "LINEAR_EXACT" },
+    });
     expect([shown[0], shown[255]]).toEqual([255, 0]);
   });
 

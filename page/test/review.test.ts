@@ -14,11 +14,12 @@ it("a decision outlives what the model says later", () => {
   let items = mergeFindings([], [makeFinding("Edema"), makeFinding("Fracture")]);
   items = changeItem(items, "Edema", { decision: "edited", status: "uncertain" });
   items = settleFindings(items, [makeFinding("Pneumonia")]);
-  expect(items.map(({ label, decision, status, finding }) => [label, decision, status, finding?.label]))
-    .toEqual([
-      ["Pneumonia", null, "present", "Pneumonia"],
-      ["Edema", "edited", "uncertain", undefined],
-    ]);
+  expect(
+    items.map(({ label, decision, status, finding }) => [label, decision, status, finding?.label]),
+  ).toEqual([
+    ["Pneumonia", null, "present", "Pneumonia"],
+    ["Edema", "edited", "uncertain", undefined],
+  ]);
 });
 
 it("an open finding follows the model", () => {
@@ -62,7 +63,9 @@ it("says every state of a reading, unknown ones by their name", () => {
     film: { image_digest: "", flags: ["view_unknown"] },
   });
   reading.provenance.model_notice = "Untrained.";
-  const texts = noticesOf(reading).map((notice) => notice.text).join("\n");
+  const texts = noticesOf(reading)
+    .map((notice) => notice.text)
+    .join("\n");
   for (const part of [/token limit/, /tag/, /brand new/, /Scoliosis/, /PA or AP/, /Untrained/]) {
     expect(texts).toMatch(part);
   }
@@ -83,7 +86,11 @@ it("outlines the patient's side", () => {
 });
 
 it("halves a film of odd size", () => {
-  const level = { pixels: Uint16Array.of(0, 4, 10, 8, 4, 20, 100, 300, 60000), width: 3, height: 3 };
+  const level = {
+    pixels: Uint16Array.of(0, 4, 10, 8, 4, 20, 100, 300, 60000),
+    width: 3,
+    height: 3,
+  };
   expect(halve(level)).toEqual({ pixels: Uint16Array.of(4, 15, 200, 60000), width: 2, height: 2 });
   expect([2, 1, 0.51, 0.5, 0.26, 0.1].map(levelFor)).toEqual([0, 0, 0, 1, 1, 3]);
 });

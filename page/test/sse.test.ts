@@ -19,7 +19,8 @@ async function parse(...pieces: (string | Uint8Array)[]): Promise<ServerEvent[]>
 }
 
 it("reads events however they are cut", async () => {
-  const text = 'event: reasoning\ndata: {"text":"ä\\n"}\n\n: ping\n\ndata:a\ndata: b\r\n\r\ndata: lost\n';
+  const text =
+    'event: reasoning\ndata: {"text":"ä\\n"}\n\n: ping\n\ndata:a\ndata: b\r\n\r\ndata: lost\n';
   const whole = new TextEncoder().encode(text);
   const expected = [
     { event: "reasoning", data: '{"text":"ä\\n"}' },

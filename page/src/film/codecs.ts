@@ -14,7 +14,10 @@ export interface Layout {
   bigEndian: boolean;
 }
 
-type Decoder = (frame: Uint8Array, layout: Layout) => ArrayLike<number> | Promise<ArrayLike<number>>;
+type Decoder = (
+  frame: Uint8Array,
+  layout: Layout,
+) => ArrayLike<number> | Promise<ArrayLike<number>>;
 
 const DECODERS: Record<string, Decoder> = {
   "1.2.840.10008.1.2": readNative,

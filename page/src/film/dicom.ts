@@ -64,7 +64,10 @@ function parseHeader(bytes: Uint8Array): DataSet {
   let whole = bytes;
   if (hasNoPreamble(bytes)) {
     whole = new Uint8Array(bytes.length + PREAMBLE_BYTES + 4);
-    whole.set([..."DICM"].map((letter) => letter.charCodeAt(0)), PREAMBLE_BYTES);
+    whole.set(
+      [..."DICM"].map((letter) => letter.charCodeAt(0)),
+      PREAMBLE_BYTES,
+    );
     whole.set(bytes, PREAMBLE_BYTES + 4);
   }
   try {
@@ -176,9 +179,7 @@ function readLut(data: DataSet, tag: string, signed: boolean): Lut | null {
     first: signed && first >= 32768 ? first - 65536 : first,
     bits,
     values: Uint16Array.from({ length: entries }, (_, index) =>
-      isWide
-        ? item.uint16("x00283006", index)!
-        : item.byteArray[stored.dataOffset + index]!,
+      isWide ? item.uint16("x00283006", index)! : item.byteArray[stored.dataOffset + index]!,
     ),
   };
 }

@@ -20,7 +20,9 @@ declare module "@cornerstonejs/codec-charls/decodewasmjs" {
 }
 
 declare module "@cornerstonejs/codec-openjpeg/decodewasmjs" {
-  export default function load(options: WasmOptions): Promise<{ J2KDecoder: new () => WasmDecoder }>;
+  export default function load(
+    options: WasmOptions,
+  ): Promise<{ J2KDecoder: new () => WasmDecoder }>;
 }
 
 declare module "jpeg-lossless-decoder-js" {

@@ -11,8 +11,7 @@ self.onmessage = async (event: MessageEvent<ArrayBuffer>) => {
     const film = await readFilm(new Uint8Array(event.data));
     self.postMessage({ film } satisfies Answer, { transfer: [film.pixels.buffer] });
   } catch (error) {
-    const message =
-      error instanceof FilmError ? error.message : "This film could not be decoded.";
+    const message = error instanceof FilmError ? error.message : "This film could not be decoded.";
     self.postMessage({ message } satisfies Answer);
   }
 };

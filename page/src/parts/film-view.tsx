@@ -70,7 +70,11 @@ export function FilmView({ film, message, isOpening, zones, onChoose }: Props) {
         <button disabled={isOff} title="Whole film" onClick={() => viewer.current!.fit()}>
           Fit
         </button>
-        <button disabled={isOff} title="Film pixel by pixel" onClick={() => viewer.current!.actualSize()}>
+        <button
+          disabled={isOff}
+          title="Film pixel by pixel"
+          onClick={() => viewer.current!.actualSize()}
+        >
           1:1
         </button>
         <button
@@ -81,7 +85,11 @@ export function FilmView({ film, message, isOpening, zones, onChoose }: Props) {
         >
           Invert
         </button>
-        <button disabled={isOff} title="Window and size as at first (R)" onClick={() => viewer.current!.reset()}>
+        <button
+          disabled={isOff}
+          title="Window and size as at first (R)"
+          onClick={() => viewer.current!.reset()}
+        >
           Reset
         </button>
       </div>

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 
-import { placesOf, type Polarity } from "../reading";
+import { placesOf, statedIn, type Finding, type Polarity } from "../reading";
 import type { Change, Decision, ReviewItem } from "../review";
 
 interface Props {
@@ -37,9 +37,7 @@ export function FindingRow(props: Props) {
         <td class="status">
           {finding ? <Status status={finding.status} /> : <span class="hint">not stated</span>}
           {finding && finding.probability !== null && (
-            <span class="share" title={`Share of the ${props.numTraces} sampled traces`}>
-              {Math.round(finding.probability * 100)} %
-            </span>
+            <Share finding={finding} numTraces={props.numTraces} />
           )}
           {finding?.in_answer && (
             <span class="tag" title="The answer names it">
@@ -97,7 +95,11 @@ export function FindingRow(props: Props) {
   );
 }
 
-function Editor({ item, onChange, onClose }: Pick<Props, "item" | "onChange"> & { onClose: () => void }) {
+function Editor({
+  item,
+  onChange,
+  onClose,
+}: Pick<Props, "item" | "onChange"> & { onClose: () => void }) {
   const edit = (change: Change) => onChange({ ...change, decision: "edited" });
   return (
     <form
@@ -136,6 +138,23 @@ function Editor({ item, onChange, onClose }: Pick<Props, "item" | "onChange"> & 
       </label>
       <button>Done</button>
     </form>
+  );
+}
+
+/** The share of the traces, and what the shown one says where that differs. */
+function Share({ finding, numTraces }: { finding: Finding; numTraces: number }) {
+  const stated = statedIn(finding);
+  return (
+    <>
+      <span class="share" title={`Share of the ${numTraces} sampled traces`}>
+        {Math.round((finding.probability ?? 0) * 100)} %
+      </span>
+      {stated !== finding.status && (
+        <span class="tag" title="What the first trace says, whose text is shown">
+          text: {stated ?? "nothing"}
+        </span>
+      )}
+    </>
   );
 }
 

@@ -20,12 +20,14 @@ export function Origin({ reading }: { reading: Reading }) {
     <details class="origin">
       <summary>Origin</summary>
       <dl>
-        {Object.entries(rows).filter(([, value]) => value).map(([name, value]) => (
-          <>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </>
-        ))}
+        {Object.entries(rows)
+          .filter(([, value]) => value)
+          .map(([name, value]) => (
+            <>
+              <dt>{name}</dt>
+              <dd>{value}</dd>
+            </>
+          ))}
       </dl>
     </details>
   );

@@ -1,11 +1,14 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { State } from "../controller";
-import { splitByEvidence } from "../text";
+import { splitByEvidence, type Span } from "../text";
+
+const TAGS = /<\/?(think|answer)(ing)?>/g;
 
 /** The text of the model as it comes; sentences that speak of a finding are marked. */
 export function Reasoning({ state, selected }: { state: State; selected: string | null }) {
   const [isOpen, setOpen] = useState(true);
+  const [trace, setTrace] = useState(0);
   const box = useRef<HTMLDivElement>(null);
   const isAtEnd = useRef(true);
   const { reading, items } = state;
@@ -13,27 +16,53 @@ export function Reasoning({ state, selected }: { state: State; selected: string 
   const findings = items.flatMap((item) => (item.finding ? [item.finding] : []));
   const spans = useMemo(() => splitByEvidence(text, findings), [text, items]);
   const answer = reading ? reading.answer : state.answer;
+  const traces = reading?.traces ?? [];
+  const other = trace > 0 ? traces[trace] : undefined;
   const isStreaming = state.phase === "reading";
 
   // New text is followed, unless the reader has scrolled back.
   useLayoutEffect(() => {
-    if (isStreaming && isAtEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
+    if (isStreaming && isAtEnd.current && box.current)
+      box.current.scrollTop = box.current.scrollHeight;
   }, [text, isStreaming]);
 
+  useEffect(() => setTrace(0), [reading]);
   useEffect(() => {
-    if (selected) setOpen(true);
+    if (!selected) return;
+    // Evidence points into the first trace.
+    setTrace(0);
+    setOpen(true);
   }, [selected]);
   useEffect(() => {
     if (isOpen) box.current?.querySelector(".selected")?.scrollIntoView({ block: "nearest" });
-  }, [selected, isOpen]);
+  }, [selected, isOpen, trace]);
 
   return (
     <section class="reasoning">
       <h2>
-        <button class="fold" aria-expanded={isOpen} aria-controls="trace" onClick={() => setOpen(!isOpen)}>
+        <button
+          class="fold"
+          aria-expanded={isOpen}
+          aria-controls="trace"
+          onClick={() => setOpen(!isOpen)}
+        >
           Reasoning
         </button>
         <span class="hint">{isStreaming ? "the model is writing" : ""}</span>
+        <span class="space" />
+        {traces.length > 1 && (
+          <select
+            aria-label="Trace"
+            value={trace}
+            onChange={(event) => setTrace(Number(event.currentTarget.value))}
+          >
+            {traces.map((_, index) => (
+              <option key={index} value={index}>
+                Trace {index + 1} of {traces.length}
+              </option>
+            ))}
+          </select>
+        )}
       </h2>
       <div
         id="trace"
@@ -50,18 +79,10 @@ export function Reasoning({ state, selected }: { state: State; selected: string 
         }}
       >
         {!text && !answer && !state.other && <p class="hint">Nothing yet.</p>}
-        {spans.map((span, index) =>
-          span.labels.length ? (
-            <mark
-              key={index}
-              class={selected && span.labels.includes(selected) ? "selected" : ""}
-              title={span.labels.join(", ")}
-            >
-              {span.text}
-            </mark>
-          ) : (
-            span.text
-          ),
+        {other === undefined ? (
+          <Marked spans={spans} selected={selected} />
+        ) : (
+          other.replace(TAGS, "").trim()
         )}
         {!reading && state.other && <p class="other">{state.other}</p>}
       </div>
@@ -71,5 +92,26 @@ export function Reasoning({ state, selected }: { state: State; selected: string 
         </p>
       )}
     </section>
+  );
+}
+
+/** Text in which the sentences that speak of a finding are marked. */
+function Marked({ spans, selected }: { spans: Span[]; selected: string | null }) {
+  return (
+    <>
+      {spans.map((span, index) =>
+        span.labels.length ? (
+          <mark
+            key={index}
+            class={selected && span.labels.includes(selected) ? "selected" : ""}
+            title={span.labels.join(", ")}
+          >
+            {span.text}
+          </mark>
+        ) : (
+          span.text
+        ),
+      )}
+    </>
   );
 }

@@ -6,8 +6,22 @@ interface Props {
 }
 
 const NUMBERS = [
-  { name: "num_traces", label: "Traces", min: 1, max: 16, step: 1, title: "Sampled traces of the film; more than one give probabilities" },
-  { name: "temperature", label: "Temperature", min: 0, max: 2, step: "any", title: "0 always takes the likeliest word" },
+  {
+    name: "num_traces",
+    label: "Traces",
+    min: 1,
+    max: 16,
+    step: 1,
+    title: "Sampled traces of the film; more than one give probabilities",
+  },
+  {
+    name: "temperature",
+    label: "Temperature",
+    min: 0,
+    max: 2,
+    step: "any",
+    title: "0 always takes the likeliest word",
+  },
   { name: "seed", label: "Seed", min: 0, step: 1, title: "The same seed gives the same text" },
   { name: "max_tokens", label: "Most tokens", min: 1, step: 1, title: "The output is cut here" },
 ] as const;

@@ -25,7 +25,10 @@ export function halve(level: Level): Level {
       const left = 2 * x;
       const right = Math.min(left + 1, width - 1);
       const sum =
-        pixels[upper + left]! + pixels[upper + right]! + pixels[lower + left]! + pixels[lower + right]!;
+        pixels[upper + left]! +
+        pixels[upper + right]! +
+        pixels[lower + left]! +
+        pixels[lower + right]!;
       out[y * half.width + x] = (sum + 2) >> 2;
     }
   }
