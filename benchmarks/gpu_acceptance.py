@@ -2,6 +2,8 @@
 
     PYTHONPATH=src python benchmarks/gpu_acceptance.py            at most 8 minutes, no network
     PYTHONPATH=src python benchmarks/gpu_acceptance.py --quick    the same steps, tiny, on a CPU
+    python benchmarks/gpu_acceptance.py --tensorrt-llm ENGINE     the backend tensorrt-llm instead,
+                                                                  where it is installed
 
 Needs torch, triton, transformers and numpy only. In order: all kernels against their references;
 bandwidth and bf16 rate of this GPU; times of the kernels beside these ceilings, torch and
@@ -108,6 +110,38 @@ def run(quick: bool, seed: int) -> int:
     return 0 if is_complete else 1
 
 
+def run_tensorrt_llm(folder: Path, seed: int) -> int:
+    """Run the steps of `gpu_trtllm`; return the exit status."""
+    import gpu_trtllm
+    import torch
+    from gpu_kernels import FULL, measure_ceilings
+
+    from cxr_reason.machine import describe_machine, make_report
+
+    device = torch.cuda.get_device_name()
+    print(f"machine: {device}; {describe_machine()}")
+    problems = gpu_trtllm.check_signatures()
+    for problem in problems:
+        print(f"signatures: {problem}")
+    bandwidth, _ = measure_ceilings(FULL(seed=seed))
+    print(f"signatures: {len(problems)} problems; copy {bandwidth / 1e9:.0f} GB/s")
+    results: list[dict[str, Any]] = []
+    is_complete = not problems
+    for name, step in gpu_trtllm.run_steps(folder, bandwidth):
+        try:
+            rows = step()
+        except Exception:  # the other steps still run
+            print(f"{name}: FAILED\n{traceback.format_exc()}")
+            is_complete = False
+            continue
+        for row in rows:
+            print(json.dumps(row), flush=True)
+        results += rows
+    report = json.loads(make_report("gpu_trtllm", gpu_trtllm.PACKAGES, results))
+    print(json.dumps({**report, "machine": f"{device}; {report['machine']}"}))
+    return 0 if is_complete else 1
+
+
 def print_row(row: dict[str, Any]) -> None:
     """Print one row of the table."""
     print(
@@ -122,6 +156,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="interpret tiny shapes on the CPU")
     parser.add_argument("--seed", type=int, default=secrets.randbits(31))
+    parser.add_argument(
+        "--tensorrt-llm", type=Path, metavar="ENGINE", help="engine of that backend to run"
+    )
     arguments = parser.parse_args()
     if arguments.quick:
         os.environ["TRITON_INTERPRET"] = "1"
@@ -131,6 +168,8 @@ def main() -> int:
         if not torch.cuda.is_available():
             print("gpu_acceptance: no CUDA device here, nothing was run; --quick needs none")
             return 2
+    if arguments.tensorrt_llm is not None:
+        return run_tensorrt_llm(arguments.tensorrt_llm, arguments.seed)
     return run(arguments.quick, arguments.seed)
 
 

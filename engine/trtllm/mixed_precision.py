@@ -15,7 +15,11 @@ import numpy as np
 import onnx_ir as ir
 
 _PRODUCTS = ("Gemm", "MatMul")
-_PLUGIN_ATTRIBUTES = {"plugin_namespace": "cxr", "plugin_version": "1", "aot": 1}
+_PLUGIN_ATTRIBUTES: dict[str, str | int] = {
+    "plugin_namespace": "cxr",
+    "plugin_version": "1",
+    "aot": 1,
+}
 
 
 def write_bf16(source: Path, target: Path, *, with_plugins: bool) -> None:
