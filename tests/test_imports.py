@@ -82,7 +82,21 @@ DIRECTIONS: dict[str, set[str]] = {
         "statements",
         "machine",
     },
-    "bench": {*BASE, "kernels", "radiograph", "display_table", "machine"},
+    "bench": {
+        *BASE,
+        "kernels",
+        "engine",
+        "serving",
+        "client",
+        "gateway",
+        "training",
+        "checkpoint",
+        "radiograph",
+        "display_table",
+        "reading",
+        "prompts",
+        "machine",
+    },
     # What the commands print, and the commands, which put the parts together.
     "render": {*BASE, "audit", "reading", "trace", "client"},
     "cli": {

@@ -1,0 +1,150 @@
+"""Environment, conversion and measurement of one contender after another."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from rich.progress import Progress
+
+from cxr_reason.bench.comparison import Measured
+from cxr_reason.bench.contenders import Contender
+from cxr_reason.bench.engine_settings import EngineBench
+from cxr_reason.bench.engine_summary import events_of_kind, summarize
+from cxr_reason.bench.environments import make_environment, read_header
+from cxr_reason.bench.pictures import Pictures
+from cxr_reason.bench.worker_process import WorkerRun, run_worker
+from cxr_reason.checkpoint import Checkpoint
+from cxr_reason.errors import EngineError
+from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt, template_messages
+
+
+class ContenderRunner:
+    """Environment, conversion and measurement of one contender after another."""
+
+    def __init__(
+        self,
+        bench: EngineBench,
+        checkpoint: Checkpoint,
+        digest: str,
+        pictures: Pictures,
+        scratch: Path,
+        progress: Progress,
+    ) -> None:
+        self._bench = bench
+        self._digest = digest
+        self._pictures = pictures
+        self._scratch = scratch
+        self._progress = progress
+        self._job: dict[str, Any] = {
+            "checkpoint": str(checkpoint.folder.resolve()),
+            "prompt": FIND_ABNORMALITIES,
+            "chat": render_chat(checkpoint, FIND_ABNORMALITIES),
+            "tokens": bench.tokens,
+            "batch_tokens": bench.batch_tokens,
+            "runs": bench.runs,
+            "batch_runs": bench.batch_runs,
+            "concurrency": bench.concurrency,
+        }
+
+    def measure(self, contender: Contender) -> tuple[Measured, int]:
+        """Return what was measured, and the bytes of the decoder's weights (0 if unknown)."""
+        total = 2 + 2 * self._bench.runs + self._bench.batch_runs * len(self._bench.concurrency)
+        task = self._progress.add_task("", total=total)
+
+        def show(step: str) -> None:
+            self._progress.update(task, description=f"{contender.name}: {step}")
+
+        try:
+            show("environment")
+            python = self._make_environment(contender)
+            show("conversion")
+            model = contender.model or self._prepare(contender, python)
+            show("loading")
+            films = self._pictures.originals if contender.is_ours else self._pictures.pngs
+            job = {
+                **self._job,
+                "task": "measure",
+                "options": contender.options,
+                "model": str(model),
+                "films": [str(film) for film in films],
+            }
+
+            def follow(event: dict[str, Any]) -> None:
+                show(_describe(event))
+                self._progress.advance(task)
+
+            run = self._run(contender, python, job, follow)
+        except EngineError as error:
+            return Measured(contender.name, contender.is_ours, error=error.message), 0
+        finally:
+            self._progress.remove_task(task)
+        ready = events_of_kind(run, "ready")
+        decoder_bytes = int(ready[0]["decoder_bytes"] or 0) if ready else 0
+        return summarize(contender, run, self._bench.tokens), decoder_bytes
+
+    def _make_environment(self, contender: Contender) -> Path:
+        if contender.is_ours:
+            return Path(sys.executable)
+        folder = self._folder(contender)
+        return make_environment(
+            contender.script, folder / "environment", self._scratch / "environment.log"
+        )
+
+    def _prepare(self, contender: Contender, python: Path) -> Path:
+        """Return the folder of the converted model, made now or in an earlier run."""
+        key = f"{self._digest}{read_header(contender.script)}{sorted(contender.options.items())}"
+        folder = self._folder(contender)
+        model = folder / "models" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        done = model.with_suffix(".done")
+        if self._bench.rebuild or not done.is_file():
+            done.unlink(missing_ok=True)
+            shutil.rmtree(model, ignore_errors=True)
+            model.parent.mkdir(parents=True, exist_ok=True)
+            job = {
+                **self._job,
+                "task": "prepare",
+                "options": contender.options,
+                "model": str(model),
+            }
+            run = self._run(contender, python, job)
+            if run.error:
+                raise EngineError(f"conversion: failed:\n{run.error}")
+            done.touch()
+        return model
+
+    def _folder(self, contender: Contender) -> Path:
+        folder = self._bench.cache / contender.script.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _run(
+        self, contender: Contender, python: Path, job: dict[str, Any], on_event: Any = None
+    ) -> WorkerRun:
+        return run_worker(
+            python,
+            contender.script,
+            job,
+            self._scratch,
+            timeout_s=self._bench.timeout_s,
+            on_event=on_event or (lambda _: None),
+        )
+
+
+def _describe(event: dict[str, Any]) -> str:
+    return {"ready": "first request", "single": "one at a time", "again": "film seen before"}.get(
+        event["event"], "several at once"
+    )
+
+
+def render_chat(checkpoint: Checkpoint, prompt: str) -> str:
+    """Return a prompt in the checkpoint's template, with one `<|image_pad|>` for the film."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(checkpoint.chat_template).render(
+        messages=template_messages(parse_prompt(prompt), with_film=True),
+        add_generation_prompt=True,
+    )

@@ -1,0 +1,92 @@
+"""A gateway in this process before the server, and one request to it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cxr_reason.bench.serving_readers import TIMEOUT_S, Answer
+from cxr_reason.gateway.config import GatewayConfig, Limits
+from cxr_reason.gateway.service import GatewayService
+
+_START_TIMEOUT_S = 30.0
+
+
+@contextmanager
+def running_gateway(server: str) -> Iterator[GatewayReader]:
+    """Start a gateway without limits that a benchmark would meet, and stop it at the end."""
+    limits = Limits(requests_per_minute=10**6, max_in_flight=1024)
+    config = GatewayConfig(timeout_s=TIMEOUT_S, limits=limits)
+    service = GatewayService.for_server(server, config, host="127.0.0.1", port=0)
+    thread = threading.Thread(target=service.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not service.is_started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    try:
+        yield GatewayReader(service.url.removeprefix("http://"))
+    finally:
+        service.stop()
+        thread.join()
+
+
+class GatewayReader:
+    """Posts films to `/v1/readings`.
+
+    Args:
+        address: "host:port" of the gateway.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def read(self, film: bytes, max_tokens: int) -> Answer:
+        """Read one film; the time to the first token is that to the first event with text."""
+        boundary = uuid.uuid4().hex
+        body = _make_form(boundary, film, {"max_tokens": str(max_tokens), "stream": "true"})
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
+        start_s = time.perf_counter()
+        first_s = None
+        event = ""
+        try:
+            connection.request("POST", "/v1/readings", body, headers)
+            for line in connection.getresponse():
+                name, _, value = line.decode().rstrip("\r\n").partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data" and event in ("reasoning", "answer", "other"):
+                    first_s = first_s or time.perf_counter()
+                elif name == "data" and event == "done":
+                    end_s = time.perf_counter()
+                    reading = json.loads(value)
+                    return Answer(
+                        reading["text"],
+                        reading["usage"]["completion_tokens"],
+                        (first_s or end_s) - start_s,
+                        end_s - start_s,
+                    )
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        return Answer("", 0, 0.0, time.perf_counter() - start_s, event or "unavailable")
+
+
+def _make_form(boundary: str, film: bytes, fields: dict[str, str]) -> bytes:
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    parts.append(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="film"; filename="film"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n".encode()
+        + film
+        + b"\r\n"
+    )
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()])
