@@ -13,11 +13,10 @@ import pytest
 from pydicom.pixels import apply_voi_lut
 
 from cxr_reason.errors import BadRequestError
-from cxr_reason.findings import LABELS, NO_FINDING
+from cxr_reason.findings import LABELS, NO_FINDING, PARENTS
 from cxr_reason.radiograph import decode_radiograph
 from cxr_reason.training.phantoms import (
     DEFAULT_PREVALENCE,
-    PARENTS,
     VISIBLE_CONTRAST,
     Phantom,
     State,

@@ -17,11 +17,13 @@ from cxr_reason.kernels.preprocess import fit_grid, preprocess
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
 from cxr_reason.radiograph import decode_radiograph
 from cxr_reason.trace import Outcome, Trace, parse_trace
+from cxr_reason.training.distractors import draw_distractor
 from cxr_reason.training.phantoms import make_phantom, phantom_seeds
 from cxr_reason.training.rewards import structure_reward
 
 # Not of the test set: that is for measuring, once. Chance gives about 0.3 on these labels.
 NUM_FILMS = 24
+DISPLAY = np.linspace(0.0, 1.0, 256, dtype=np.float32)  # of 8-bit pictures
 LARGE_SIGNS = ("Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion", "Pneumothorax")
 
 
@@ -68,6 +70,15 @@ def test_it_answers_on_a_real_film(reader: Engine, trained: Checkpoint, rg1_path
     [trace] = read(reader, trained, [(film.pixels, film.display_table)])
     assert trace.outcome is Outcome.COMPLETE
     assert trace.labels
+
+
+def test_it_refuses_what_is_no_chest_film(reader: Engine, trained: Checkpoint) -> None:
+    blank = np.full((224, 224), 128, np.uint8)
+    pictures = [draw_distractor(seed, 224) for seed in range(1_000_000, 1_000_011)]
+    films = [(picture.astype(np.uint16), DISPLAY) for picture in [blank, *pictures]]
+    traces = read(reader, trained, films)
+    assert traces[0].outcome is Outcome.REFUSED
+    assert sum(trace.outcome is Outcome.REFUSED for trace in traces) >= 10  # of 12
 
 
 def test_it_says_what_it_is(trained: Checkpoint) -> None:

@@ -1,7 +1,7 @@
 """Data sources → one prepared data set on disk, which pretraining, SFT and GRPO read.
 
     python -m cxr_reason.training.prepare phantoms --films 40000 --output data/phantoms
-    python -m cxr_reason.training.prepare radiographs nih FOLDER --output data/nih
+    python -m cxr_reason.training.prepare radiographs FOLDER --output data/nih
 
 A prepared data set is a folder of Hugging Face `datasets` (Arrow): one row a film, the picture at
 the size that the model sees. Nothing of a source's test split can get into it.
@@ -10,7 +10,7 @@ the size that the model sees. Nothing of a source's test split can get into it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,12 +21,8 @@ from cxr_reason.errors import BadRequestError, DataError
 from cxr_reason.kernels.preprocess import PATCH_SIZE, PixelBudget, fit_grid
 from cxr_reason.training.distractors import draw_distractor
 from cxr_reason.training.examples import (
-    Example,
-    load_chexpert,
-    load_mimic,
-    load_nih,
-    load_nih_subset,
     load_refusals,
+    load_release,
 )
 from cxr_reason.training.phantoms import (
     DEFAULT_PREVALENCE,
@@ -43,13 +39,6 @@ from cxr_reason.training.prepared import (
 )
 from cxr_reason.training.setup import errors_as_messages
 from cxr_reason.training.traces import gold_answer
-
-_LOADERS: dict[str, Callable[[Path], list[Example]]] = {
-    "nih-subset": load_nih_subset,
-    "nih": load_nih,
-    "chexpert": load_chexpert,
-    "mimic": load_mimic,
-}
 
 # What is small is learned late: films to train on show it about twice as often as those of the
 # other sets.
@@ -87,8 +76,9 @@ def phantoms(
 
 @app.command()
 def radiographs(
-    release: Annotated[str, typer.Argument(help=f"One of: {', '.join(_LOADERS)}.")],
-    folder: Annotated[Path, typer.Argument(help="Where the release is.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Release of NIH ChestX-ray14, CheXpert or MIMIC-CXR-JPG.")
+    ],
     output: Output,
     split: Annotated[str, typer.Option(help="train or validation.")] = "train",
     max_pixels: MaxPixels = PixelBudget.max_pixels,
@@ -98,11 +88,9 @@ def radiographs(
     Films from which no answer follows (a disease without a label of its own) are left out and
     counted.
     """
-    if release not in _LOADERS:
-        raise BadRequestError(f"release {release!r}; give one of {', '.join(_LOADERS)}")
     wanted = _training_split(split)
     budget = PixelBudget(max_pixels=max_pixels)
-    examples = [one for one in _LOADERS[release](folder) if one.split == wanted and one.film]
+    examples = [one for one in load_release(folder) if one.split == wanted and one.film]
     usable = [one for one in examples if one.trace or gold_answer(facts_of(one).states)]
     if not usable:
         raise DataError(f"{folder.name}: no film of the split {wanted!r} that can be used")

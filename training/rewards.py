@@ -23,11 +23,10 @@ from typing import Any
 
 from cxr_reason.audit import audit_trace
 from cxr_reason.errors import BadRequestError
-from cxr_reason.findings import LABELS, NO_FINDING
+from cxr_reason.findings import LABELS, NO_FINDING, PARENTS
 from cxr_reason.statements import Polarity, label_report
 from cxr_reason.statements.sentences import split_sentences
 from cxr_reason.trace import Issue, Outcome, parse_trace
-from cxr_reason.training.phantoms import PARENTS
 
 # What TRL hands over: plain text, or a conversation's messages.
 Completion = str | Sequence[Mapping[str, Any]]

@@ -9,19 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cxr_reason.findings import LABELS, NO_FINDING
+from cxr_reason.findings import LABELS, NO_FINDING, labels_above
 from cxr_reason.statements import TO_CHEXPERT, Polarity, Statement, collect_labels, find_statements
 from cxr_reason.trace import Trace
 
 ContradictionKind = Literal["absent_in_reasoning", "not_in_answer"]
-
-# The hierarchy of Irvin et al., CheXpert (AAAI 2019), figure 1: who states a child need not repeat
-# its parent.
-_CHILDREN: dict[str, tuple[str, ...]] = {
-    "Enlarged Cardiomediastinum": ("Cardiomegaly",),
-    "Lung Opacity": ("Edema", "Consolidation", "Pneumonia", "Lung Lesion", "Atelectasis"),
-    "Consolidation": ("Pneumonia",),
-}
 
 
 @dataclass(frozen=True)
@@ -108,7 +100,8 @@ def _compare(
 ) -> ContradictionKind | None:
     if label in answer:
         return "absent_in_reasoning" if stated == "absent" else None
-    is_covered = any(child in answer for child in _CHILDREN.get(label, ()))
+    # Who states a child need not repeat its parent.
+    is_covered = any(label in labels_above(named) for named in answer)
     return "not_in_answer" if stated == "present" and not is_covered else None
 
 

@@ -25,7 +25,23 @@ LABELS: tuple[str, ...] = (
     "Support Devices",
 )
 
+# A finding makes its parent present too: Irvin et al., figure 1.
+PARENTS: dict[str, str] = {
+    "Atelectasis": "Lung Opacity",
+    "Cardiomegaly": "Enlarged Cardiomediastinum",
+    "Consolidation": "Lung Opacity",
+    "Edema": "Lung Opacity",
+    "Lung Lesion": "Lung Opacity",
+    "Pneumonia": "Consolidation",
+}
+
 _BY_FOLDED_NAME = {" ".join(label.lower().split()): label for label in LABELS}
+
+
+def labels_above(label: str) -> tuple[str, ...]:
+    """Return a label, its parent, and so on."""
+    parent = PARENTS.get(label)
+    return (label, *labels_above(parent)) if parent else (label,)
 
 
 def find_label(name: str) -> str | None:

@@ -1,6 +1,6 @@
 """Training examples from the public data sets of chest radiographs, and splits by patient.
 
-    examples = load_chexpert(folder)  # or load_mimic, load_nih, load_nih_subset, load_openi
+    examples = load_release(folder)  # CheXpert, MIMIC-CXR-JPG or NIH ChestX-ray14; or load_openi
     parts = split_by_patient(examples, {"train": 0.9, "validation": 0.1}, seed=0)
 
 Every loader reads the files of a release as they are, keeps frontal films, and states a label only
@@ -14,6 +14,7 @@ from cxr_reason.training.examples.mimic import load_mimic
 from cxr_reason.training.examples.nih import load_nih, load_nih_subset
 from cxr_reason.training.examples.openi import load_openi
 from cxr_reason.training.examples.refusals import load_refusals
+from cxr_reason.training.examples.release import load_release
 from cxr_reason.training.examples.splits import check_splits, official_splits, split_by_patient
 from cxr_reason.training.examples.taxonomy import NIH_TO_CHEXPERT, map_nih_labels
 
@@ -29,6 +30,7 @@ __all__ = [
     "load_nih_subset",
     "load_openi",
     "load_refusals",
+    "load_release",
     "map_nih_labels",
     "official_splits",
     "split_by_patient",

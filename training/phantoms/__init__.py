@@ -23,7 +23,6 @@ What phantoms teach and what they do not: `training/README.md`.
 
 from cxr_reason.training.phantoms.cases import (
     DEFAULT_PREVALENCE,
-    PARENTS,
     VISIBLE_CONTRAST,
     State,
     label_film,
@@ -35,7 +34,6 @@ from cxr_reason.training.phantoms.truth import Box, PhantomFinding, Zone
 
 __all__ = [
     "DEFAULT_PREVALENCE",
-    "PARENTS",
     "VISIBLE_CONTRAST",
     "Box",
     "Phantom",

@@ -30,21 +30,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 from cxr_reason.errors import BadRequestError
-from cxr_reason.findings import LABELS, NO_FINDING
+from cxr_reason.findings import LABELS, NO_FINDING, PARENTS
 from cxr_reason.training.phantoms.anatomy import View
 from cxr_reason.training.phantoms.body import Outline
 from cxr_reason.training.phantoms.streams import Stream, open_stream
 
 State = Literal["present", "absent", "uncertain"]
-
-PARENTS: dict[str, str] = {
-    "Atelectasis": "Lung Opacity",
-    "Cardiomegaly": "Enlarged Cardiomediastinum",
-    "Consolidation": "Lung Opacity",
-    "Edema": "Lung Opacity",
-    "Lung Lesion": "Lung Opacity",
-    "Pneumonia": "Consolidation",
-}
 
 # Probability that a finding is drawn. Labels that also follow from others are drawn less often by
 # themselves; `No Finding` then comes to about 0.17.

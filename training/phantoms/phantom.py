@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cxr_reason.display_table import GrayscaleSteps, Window, build_display_table, is_inverted
 from cxr_reason.errors import BadRequestError
-from cxr_reason.findings import LABELS
+from cxr_reason.findings import LABELS, labels_above
 from cxr_reason.training.phantoms import hardware, opacities, pleura
 from cxr_reason.training.phantoms.anatomy import (
     SIGN,
@@ -30,7 +30,6 @@ from cxr_reason.training.phantoms.body import Outline, make_body
 from cxr_reason.training.phantoms.canvas import Canvas, keep_memory, smooth_noise
 from cxr_reason.training.phantoms.cases import (
     DEFAULT_PREVALENCE,
-    PARENTS,
     State,
     choose_outline,
     complete_request,
@@ -126,7 +125,7 @@ class Phantom:
 
     def findings_of(self, label: str) -> tuple[PhantomFinding, ...]:
         """Return the findings that a label rests on: its own and those below it."""
-        return tuple(f for f in self.findings if label in _labels_above(f.label))
+        return tuple(f for f in self.findings if label in labels_above(f.label))
 
 
 def make_phantom(
@@ -261,11 +260,4 @@ def _midline(canvas: Canvas) -> tuple[float, float]:
 
 
 def _bits(label: str) -> np.uint16:
-    return np.uint16(sum(1 << LABELS.index(name) for name in _labels_above(label)))
-
-
-def _labels_above(label: str) -> Iterator[str]:
-    yield label
-    while label in PARENTS:
-        label = PARENTS[label]
-        yield label
+    return np.uint16(sum(1 << LABELS.index(name) for name in labels_above(label)))

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cxr_reason.findings import LABELS, NO_FINDING
+from cxr_reason.findings import LABELS, NO_FINDING, labels_above
 from cxr_reason.statements import TO_CHEXPERT, Polarity, collect_labels, find_statements
 from cxr_reason.training.examples import Box, Example
-from cxr_reason.training.phantoms import PARENTS, Phantom
+from cxr_reason.training.phantoms import Phantom
 
 Side = Literal["left", "right", "bilateral"]
 Zone = Literal["upper", "mid", "lower", "diffuse", "mediastinum"]
@@ -80,7 +80,7 @@ class Facts:
 
     def all_signs_of(self, label: str) -> tuple[Sign, ...]:
         """Return its signs, and those below it, whatever their state."""
-        return tuple(sign for sign in self.signs if label in _lineage(sign.label))
+        return tuple(sign for sign in self.signs if label in labels_above(sign.label))
 
 
 def facts_of_phantom(phantom: Phantom) -> Facts:
@@ -155,13 +155,6 @@ def sides_of(signs: Iterable[Sign]) -> set[Side]:
 
 def _in_state(states: Mapping[str, Polarity], labels: Iterable[str], state: Polarity) -> list[str]:
     return [label for label in labels if states.get(label) == state]
-
-
-def _lineage(label: str) -> list[str]:
-    found = [label]
-    while found[-1] in PARENTS:
-        found.append(PARENTS[found[-1]])
-    return found
 
 
 def _sign_of_box(box: Box) -> Sign:

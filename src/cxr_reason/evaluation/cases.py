@@ -16,10 +16,7 @@ from cxr_reason.training.examples import (
     Box,
     Example,
     Split,
-    load_chexpert,
-    load_mimic,
-    load_nih,
-    load_nih_subset,
+    load_release,
 )
 from cxr_reason.training.phantoms import Phantom, encode_dicom, generate_many, phantom_seeds
 from cxr_reason.training.phantoms.sets import TEST_FILMS
@@ -27,13 +24,6 @@ from cxr_reason.training.phantoms.sets import TEST_FILMS
 PHANTOMS = "phantoms"
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
-# Whichever table lies in a folder says what the folder is.
-_RELEASES: dict[str, tuple[str, Callable[[Path], list[Example]]]] = {
-    "labels.csv": ("the subset of NIH ChestX-ray14", load_nih_subset),
-    "Data_Entry_2017_v2020.csv": ("NIH ChestX-ray14", load_nih),
-    "mimic-cxr-2.0.0-metadata.csv.gz": ("MIMIC-CXR-JPG", load_mimic),
-    "valid.csv": ("CheXpert", load_chexpert),
-}
 _AGE_BANDS = {"18-39": "<40", "40-64": "40-64", "65+": "≥65"}
 _FEW = 32  # phantoms that are made sooner than other processes start
 
@@ -149,11 +139,7 @@ def case_of_phantom(phantom: Phantom) -> Case:
 
 
 def _load_release(folder: Path, split: Split, limit: int | None, seed: int) -> list[Case]:
-    found = [loader for table, (_, loader) in _RELEASES.items() if (folder / table).is_file()]
-    if not found:
-        known = "; ".join(f"{table} ({what})" for table, (what, _) in _RELEASES.items())
-        raise DataError(f"data: no known release in the folder; looked for {known}")
-    examples = [example for example in found[0](folder) if example.film is not None]
+    examples = [example for example in load_release(folder) if example.film is not None]
     splits = sorted({str(example.split) for example in examples if example.split is not None})
     if split not in splits:
         raise DataError(
