@@ -50,6 +50,11 @@ class ModelShape:
     vision_num_heads: int
     window_size_px: int
 
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Memory of one token's keys and values in fp32."""
+        return 2 * 4 * self.num_layers * self.num_kv_heads * self.head_dim
+
 
 @dataclass(frozen=True)
 class FileRecord:

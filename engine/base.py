@@ -158,6 +158,10 @@ class Engine(ABC):
             CapacityError: The queue is full.
         """
 
+    def cache_bytes(self) -> dict[str, int]:
+        """Return the memory that each cache holds now, by the cache's name."""
+        return {}
+
     @abstractmethod
     def close(self) -> None:
         """Cancel what runs and free the models. Idempotent."""

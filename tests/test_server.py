@@ -237,6 +237,31 @@ def test_sixteen_at_once_all_finish_with_the_right_answer_each(
         assert list(threads.map(ask, cases)) == expected
 
 
+def test_several_traces_of_a_film_are_those_of_their_seeds(
+    server: TritonServer, rg1_path: Path
+) -> None:
+    with Client(server.grpc_address) as client:
+        reading = client.read(rg1_path, max_tokens=NUM_TOKENS, num_traces=3, seed=5)
+        alone = [
+            client.read(rg1_path, max_tokens=NUM_TOKENS, temperature=1.0, seed=seed).text
+            for seed in (5, 6, 7)
+        ]
+    assert reading.traces == tuple(alone)
+    assert len(set(alone)) == 3
+    assert (reading.text, reading.provenance.num_traces) == (alone[0], 3)
+    # The film is kept, and what the prompt's keys and values are.
+    assert metric(server, "cxr_cache_bytes", "films") > 0
+    assert metric(server, "cxr_cache_bytes", "prefixes") > 0
+
+
+def test_a_format_that_is_none_is_refused(server: TritonServer, rg1_path: Path) -> None:
+    with (
+        Client(server.grpc_address) as client,
+        pytest.raises(BadRequestError, match="answer_format"),
+    ):
+        client.read(rg1_path, max_tokens=2, answer_format="nonsense")
+
+
 def test_leaving_a_stream_frees_the_slot(server: TritonServer, rg1_path: Path) -> None:
     wait_until(lambda: num_under_way(server) == 0)
     with Client(server.grpc_address) as client:

@@ -51,6 +51,14 @@ class OnnxEngine(Engine):
         """Requests in the queue."""
         return self._loaded_text().scheduler.num_waiting
 
+    def cache_bytes(self) -> dict[str, int]:
+        """See `Engine`."""
+        scheduler = self._loaded_text().scheduler
+        return {
+            "keys_and_values": scheduler.num_cached_tokens * self.manifest.shape.kv_bytes_per_token,
+            "prefixes": scheduler.prefix_bytes,
+        }
+
     def close(self) -> None:
         """See `Engine`."""
         if self._text is not None:

@@ -100,6 +100,18 @@ class Scheduler:
         """Requests in the queue."""
         return len(self._waiting)
 
+    @property
+    def num_cached_tokens(self) -> int:
+        """Tokens whose keys and values are in slots."""
+        prefilling = self._prefilling
+        active = [*self._running, *([prefilling] if prefilling is not None else [])]
+        return sum(sequence.num_cached for sequence in active)
+
+    @property
+    def prefix_bytes(self) -> int:
+        """Memory of the prompts that are kept."""
+        return self._prefixes.size_bytes
+
     def _loop(self) -> None:
         while self._wait_for_work():
             try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from cxr_reason.reading import Usage
 
 STAGES = ("waiting", "generating")
+CACHES = ("keys_and_values", "prefixes", "films")
 OUTCOMES = ("stop", "length", "cancelled", "busy", "input_error", "error")
 
 _SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]
@@ -38,6 +39,8 @@ class Metrics:
         self._outcomes = {name: requests.Metric(labels={"outcome": name}) for name in OUTCOMES}
         stages = add("cxr_requests", "Requests under way, by stage", family.GAUGE)
         self._stages = {name: stages.Metric(labels={"stage": name}) for name in STAGES}
+        caches = add("cxr_cache_bytes", "Memory that each cache holds", family.GAUGE)
+        self._caches = {name: caches.Metric(labels={"cache": name}) for name in CACHES}
         self._tokens = add("cxr_generated_tokens_total", "Generated tokens", family.COUNTER).Metric(
             labels={}
         )
@@ -76,6 +79,12 @@ class Metrics:
                 self._stages[old].increment(-1)
             if new is not None:
                 self._stages[new].increment(1)
+
+    def record_caches(self, sizes: Mapping[str, int]) -> None:
+        """Note the memory of caches of `CACHES`."""
+        with self._lock:
+            for name, size_bytes in sizes.items():
+                self._caches[name].set(size_bytes)
 
     def record_usage(self, usage: Usage) -> None:
         """Count tokens and times of one generation, however it ended."""

@@ -58,10 +58,10 @@ class StreamingModel:
         log_through_triton(pb_utils)
         self._pb_utils = pb_utils
         self._engine = engine
-        cache = FilmCache(settings.film_cache_mib * 2**20)
+        self._films = FilmCache(settings.film_cache_mib * 2**20)
         path = settings.calibration
         calibration = read_calibration(path) if path else UNCALIBRATED
-        self._reasoner = Reasoner(engine, self._encode_film, cache, calibration)
+        self._reasoner = Reasoner(engine, self._encode_film, self._films, calibration)
         self._capacity = settings.engine_config.max_batch + settings.engine_config.max_queue
         self._places = threading.BoundedSemaphore(self._capacity)
         self._threads = ThreadPoolExecutor(self._capacity, thread_name_prefix="request")
@@ -136,6 +136,9 @@ class StreamingModel:
                 metrics.outcome = _outcome_of(failure)
                 self._send_error(sender, failure)
             finally:
+                self._metrics.record_caches(
+                    {**self._engine.cache_bytes(), "films": self._films.size_bytes}
+                )
                 self._places.release()
 
     def _stream(
