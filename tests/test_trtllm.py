@@ -445,6 +445,39 @@ def test_weights_are_the_checkpoints_rounded(artifact: Path, nano: Checkpoint) -
         assert torch.equal(decoder.load_tensor(name), nano.load_tensor(name).bfloat16())
 
 
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_the_configuration_has_what_both_releases_of_transformers_read(
+    nano: Checkpoint, tmp_path: Path, is_flat: bool
+) -> None:
+    """Flat, as NVIDIA's checkpoint and all from before transformers 4.52 have it, or nested."""
+    import transformers
+
+    copy = Path(shutil.copytree(nano.folder, tmp_path / "checkpoint"))
+    if is_flat:
+        fields = json.loads((copy / "config.json").read_text())
+        text = fields.pop("text_config")
+        rope = text.pop("rope_parameters")
+        text |= {
+            "rope_theta": rope["rope_theta"],
+            "rope_scaling": {"type": "mrope", "mrope_section": rope["mrope_section"]},
+        }
+        (copy / "config.json").write_text(json.dumps({**text, **fields}))
+    folder = tmp_path / "decoder"
+    build_decoder.write_decoder(Checkpoint(copy), folder, PixelBudget(), report=lambda part: None)
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["model_type"], config["image_token_id"]) == ("qwen2_5_vl", 2060)
+    assert isinstance(config["vision_token_id"], int)
+    section = nano.text["rope_parameters"]["mrope_section"]
+    assert config["text_config"]["rope_scaling"]["mrope_section"] == section  # transformers 4
+    assert config["text_config"]["rope_theta"] == 1_000_000.0
+    read = transformers.AutoConfig.from_pretrained(folder)  # transformers 5
+    expected = transformers.AutoConfig.from_pretrained(nano.folder)
+    assert read.text_config.rope_parameters == expected.text_config.rope_parameters
+    assert read.text_config.hidden_size == expected.text_config.hidden_size
+    assert read.vision_config.fullatt_block_indexes == expected.vision_config.fullatt_block_indexes
+    assert read.tie_word_embeddings is expected.tie_word_embeddings
+
+
 def test_weights_are_cut_into_shards(
     nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 4_000_000_000
 DTYPE = "bfloat16"
+# Settings of the whole model; all others are the decoder's.
+_OUTSIDE_TEXT = (
+    "architectures",
+    "image_token_id",
+    "model_type",
+    "video_token_id",
+    "vision_config",
+    "vision_end_token_id",
+    "vision_start_token_id",
+    "vision_token_id",
+)
 _INDEX = "model.safetensors.index.json"
 
 
@@ -55,11 +66,13 @@ def write_decoder(
 
 def make_config(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return `config.json` with the settings of transformers 4 and 5 side by side."""
-    text = dict(checkpoint.text)
+    # Releases before transformers 4.52 saved the decoder's settings beside the model's.
+    text = {name: value for name, value in checkpoint.text.items() if name not in _OUTSIDE_TEXT}
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     section = rope.get("mrope_section")
     theta = rope.get("rope_theta") or text.get("rope_theta")
     text |= {
+        "model_type": "qwen2_5_vl_text",
         "dtype": DTYPE,
         "torch_dtype": DTYPE,
         "rope_theta": theta,
@@ -70,9 +83,11 @@ def make_config(checkpoint: Checkpoint) -> dict[str, Any]:
             "mrope_section": section,
         },
     }
-    top = {name: value for name, value in checkpoint.config.items() if name not in text}
+    outside = {name: checkpoint.config[name] for name in _OUTSIDE_TEXT if name in checkpoint.config}
+    # TensorRT-LLM 1.2 reads it (`Qwen2VLInputProcessorBase._postprocess`); transformers 5 drops it.
+    outside.setdefault("vision_token_id", _find_vision_pad(checkpoint))
     return {
-        **top,
+        **outside,
         "dtype": DTYPE,
         "torch_dtype": DTYPE,
         "tie_word_embeddings": _has_tied_embeddings(checkpoint),
@@ -99,6 +114,12 @@ def make_tokenizer_config(checkpoint: Checkpoint) -> dict[str, Any]:
     fields = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept = {name: fields[name] for name in ("eos_token", "pad_token") if name in fields}
     return {**kept, "tokenizer_class": "PreTrainedTokenizerFast"}
+
+
+def _find_vision_pad(checkpoint: Checkpoint) -> int:
+    fields = json.loads((checkpoint.folder / TOKENIZER).read_text(encoding="utf-8"))
+    ids = {token["content"]: int(token["id"]) for token in fields["added_tokens"]}
+    return ids.get("<|vision_pad|>", int(checkpoint.config["image_token_id"]))
 
 
 def _has_tied_embeddings(checkpoint: Checkpoint) -> bool:
