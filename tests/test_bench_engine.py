@@ -26,6 +26,7 @@ from cxr_reason.bench.engine_settings import EngineBench
 from cxr_reason.bench.engine_summary import row_of_bandwidth, summarize
 from cxr_reason.bench.environments import make_environment, read_header
 from cxr_reason.bench.pictures import Pictures, make_pictures, read_default_film
+from cxr_reason.bench.release_form import write_release_form
 from cxr_reason.bench.worker_process import WorkerRun, run_worker
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.cli import app
@@ -113,6 +114,7 @@ def test_an_answer_that_ended_early_has_no_end_to_end_time() -> None:
             "event": "single",
             "time_to_first_token_s": 1.0,
             "time_per_token_s": 0.1,
+            "mean_time_per_token_s": None,
             "end_to_end_s": end_to_end_s,
             "prompt_tokens": 9,
             "tokens": tokens,
@@ -216,6 +218,31 @@ def test_too_many_pictures(tmp_path: Path) -> None:
         make_pictures(film, name, budget=BUDGET, count=1025, folder=tmp_path)
 
 
+# Checkpoints
+
+
+def test_release_form(nano: Checkpoint, tmp_path: Path) -> None:
+    """transformers reads the same model from it, and names are those of Qwen's release."""
+    from transformers import Qwen2_5_VLConfig
+
+    folder = tmp_path / "release"
+    write_release_form(nano, folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert "text_config" not in config and config["vocab_size"] == nano.text["vocab_size"]
+    assert config["rope_scaling"]["mrope_section"] == [8, 12, 12]
+    expected = Qwen2_5_VLConfig.from_pretrained(nano.folder)
+    read = Qwen2_5_VLConfig.from_pretrained(folder)
+    for name in ("hidden_size", "num_hidden_layers", "eos_token_id", "tie_word_embeddings"):
+        assert getattr(read.text_config, name) == getattr(expected.text_config, name), name
+    assert read.text_config.rope_parameters["mrope_section"] == [8, 12, 12]
+    assert read.vision_config.fullatt_block_indexes == expected.vision_config.fullatt_block_indexes
+    # A second time changes nothing.
+    again = tmp_path / "again"
+    write_release_form(Checkpoint(folder), again)
+    assert json.loads((again / "config.json").read_text()) == config
+    assert (again / "tokenizer.json").read_bytes() == (nano.folder / "tokenizer.json").read_bytes()
+
+
 # Workers
 
 
@@ -262,9 +289,11 @@ def test_peers_that_need_nothing_more_than_our_own_environment(
 ) -> None:
     """Their scripts run, and see the same number of prompt tokens as our engine."""
     python, contender = Path(sys.executable), PEERS[name]
+    release = tmp_path / "release"
+    write_release_form(nano, release)
     job = make_job(
         pictures,
-        checkpoint=str(nano.folder),
+        checkpoint=str(release),
         model=str(tmp_path / "model"),
         options=contender.options,
         prompt="Look.",
@@ -335,6 +364,7 @@ def test_a_failing_peer_is_listed_and_the_run_goes_on(
         "time to first token",
         "time to first token, film seen before",
         "time per token",
+        "time per token, mean",
         "end to end, 4 tokens",
         "peak memory, one request at a time",
         "throughput, 1 at once",

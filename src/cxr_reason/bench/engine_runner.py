@@ -17,7 +17,8 @@ from cxr_reason.bench.engine_settings import EngineBench
 from cxr_reason.bench.engine_summary import events_of_kind, summarize
 from cxr_reason.bench.environments import make_environment, read_header
 from cxr_reason.bench.pictures import Pictures
-from cxr_reason.bench.worker_process import WorkerRun, run_worker
+from cxr_reason.bench.release_form import write_release_form
+from cxr_reason.bench.worker_process import OnEvent, WorkerRun, run_worker
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.errors import EngineError
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt, template_messages
@@ -37,11 +38,13 @@ class ContenderRunner:
     ) -> None:
         self._bench = bench
         self._digest = digest
+        self._checkpoint = checkpoint.folder.resolve()
+        self._release_form = scratch / "checkpoint"
+        write_release_form(checkpoint, self._release_form)
         self._pictures = pictures
         self._scratch = scratch
         self._progress = progress
         self._job: dict[str, Any] = {
-            "checkpoint": str(checkpoint.folder.resolve()),
             "prompt": FIND_ABNORMALITIES,
             "chat": render_chat(checkpoint, FIND_ABNORMALITIES),
             "tokens": bench.tokens,
@@ -65,20 +68,12 @@ class ContenderRunner:
             show("conversion")
             model = contender.model or self._prepare(contender, python)
             show("loading")
-            films = self._pictures.originals if contender.is_ours else self._pictures.pngs
-            job = {
-                **self._job,
-                "task": "measure",
-                "options": contender.options,
-                "model": str(model),
-                "films": [str(film) for film in films],
-            }
 
             def follow(event: dict[str, Any]) -> None:
                 show(_describe(event))
                 self._progress.advance(task)
 
-            run = self._run(contender, python, job, follow)
+            run = self._run(contender, python, "measure", model, follow)
         except EngineError as error:
             return Measured(contender.name, contender.is_ours, error=error.message), 0
         finally:
@@ -105,13 +100,7 @@ class ContenderRunner:
             done.unlink(missing_ok=True)
             shutil.rmtree(model, ignore_errors=True)
             model.parent.mkdir(parents=True, exist_ok=True)
-            job = {
-                **self._job,
-                "task": "prepare",
-                "options": contender.options,
-                "model": str(model),
-            }
-            run = self._run(contender, python, job)
+            run = self._run(contender, python, "prepare", model)
             if run.error:
                 raise EngineError(f"conversion: failed:\n{run.error}")
             done.touch()
@@ -123,15 +112,30 @@ class ContenderRunner:
         return folder
 
     def _run(
-        self, contender: Contender, python: Path, job: dict[str, Any], on_event: Any = None
+        self,
+        contender: Contender,
+        python: Path,
+        task: str,
+        model: Path,
+        on_event: OnEvent = lambda _: None,
     ) -> WorkerRun:
+        ours = contender.is_ours
+        films = self._pictures.originals if ours else self._pictures.pngs
+        job = {
+            **self._job,
+            "task": task,
+            "checkpoint": str(self._checkpoint if ours else self._release_form),
+            "model": str(model),
+            "options": contender.options,
+            "films": [str(film) for film in films],
+        }
         return run_worker(
             python,
             contender.script,
             job,
             self._scratch,
             timeout_s=self._bench.timeout_s,
-            on_event=on_event or (lambda _: None),
+            on_event=on_event,
         )
 
 

@@ -22,13 +22,13 @@ def summarize(contender: Contender, run: WorkerRun, tokens: int) -> Measured:
     single, again, batch = (events_of_kind(run, kind) for kind in ("single", "again", "batch"))
     alone = events_of_kind(run, "one at a time done")
     whole = [event["end_to_end_s"] for event in single if event["tokens"] == tokens]
-    per_token = [event["time_per_token_s"] for event in single]
     found: dict[str, Value | None] = {
         "cold start": median([event["clock_s"] - run.start_clock_s for event in ready], "s"),
         f"{TIME_TO_FIRST_TOKEN}, first request": median(_first_tokens(first), "s"),
         TIME_TO_FIRST_TOKEN: median(_first_tokens(single), "s"),
         SEEN_BEFORE: median(_first_tokens(again), "s"),
-        TIME_PER_TOKEN: median([value and value * 1e3 for value in per_token], "ms"),
+        TIME_PER_TOKEN: median(_milliseconds(single, "time_per_token_s"), "ms"),
+        f"{TIME_PER_TOKEN}, mean": median(_milliseconds(single, "mean_time_per_token_s"), "ms"),
         f"end to end, {tokens} tokens": median(whole, "s"),
         "peak memory, one request at a time": median(
             [event["peak_bytes"] / _GIB for event in alone], "GiB"
@@ -48,6 +48,10 @@ def summarize(contender: Contender, run: WorkerRun, tokens: int) -> Measured:
         prompt_tokens=single[0]["prompt_tokens"] if single else 0,
         error=run.error,
     )
+
+
+def _milliseconds(events: Sequence[dict[str, Any]], key: str) -> list[float | None]:
+    return [None if event[key] is None else event[key] * 1e3 for event in events]
 
 
 def _first_tokens(events: Sequence[dict[str, Any]]) -> list[float]:

@@ -38,8 +38,8 @@ def load(job: Job) -> _CxrEngine:
     """Load the engine with as many slots as requests will come at once."""
     folder = Path(job["model"])
     manifest = read_manifest(folder)
-    # No contender ends early: this id stands for no text.
-    endless = dataclasses.replace(manifest, stop_token_ids=(manifest.shape.vocab_size - 1,))
+    # No contender ends early: the token that stands for a film is in no text.
+    endless = dataclasses.replace(manifest, stop_token_ids=(manifest.image_token_id,))
     slots = max([EngineConfig.max_batch, *job["concurrency"]])
     engine = OnnxEngine(
         folder, endless, EngineConfig(max_batch=slots), parts=frozenset({VISION, DECODER})

@@ -100,6 +100,8 @@ def time_one(contender: Any, film: str, job: Job) -> dict[str, Any]:
     return {
         "time_to_first_token_s": times_s[0] - start_s,
         "time_per_token_s": _time_per_token(times_s, tokens),
+        # The median alone would hide stalls, and tokens that are handed over in bunches.
+        "mean_time_per_token_s": _mean_time_per_token(times_s, tokens),
         "end_to_end_s": end_s - start_s,
         "prompt_tokens": prompt_tokens,
         "tokens": tokens,
@@ -107,12 +109,15 @@ def time_one(contender: Any, film: str, job: Job) -> dict[str, Any]:
 
 
 def _time_per_token(times_s: list[float], tokens: int) -> float | None:
-    """Return the median gap, or the mean where several tokens came as one."""
-    if tokens < 2 or len(times_s) < 2:
+    """Return the median gap; None where several tokens came as one."""
+    if len(times_s) < max(2, tokens):
         return None
-    if len(times_s) < tokens:
-        return (times_s[-1] - times_s[0]) / (tokens - 1)
     return statistics.median(after - before for before, after in itertools.pairwise(times_s))
+
+
+def _mean_time_per_token(times_s: list[float], tokens: int) -> float | None:
+    """Return the time from first to last over the tokens after the first."""
+    return (times_s[-1] - times_s[0]) / (tokens - 1) if min(tokens, len(times_s)) > 1 else None
 
 
 def time_many(contender: Any, films: list[str], job: Job) -> dict[str, Any]:
