@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,31 +44,57 @@ def read_weights(folder: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     return weights
 
 
+@pytest.fixture(scope="module")
+def checkpoint(maker: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Random nano weights with rows of a multiple of 128, the block of AWQ, as the 3B model has."""
+    size = copy.deepcopy(maker["SIZES"]["nano"])
+    size["text"]["intermediate_size"] = 768
+    maker["SIZES"]["nano-768"] = size
+    folder = tmp_path_factory.mktemp("quantize") / "checkpoint"
+    maker["make_checkpoint"]("nano-768", folder)
+    return Checkpoint(folder)
+
+
 @pytest.mark.filterwarnings("ignore")  # ModelOpt's own
 @pytest.mark.timeout(1200)
-def test_fp8_quantises_the_decoder_alone(
-    nano: Checkpoint, calibration: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("precision", "dtype", "scales", "algorithm"),
+    [
+        ("fp8", "F8_E4M3", {"input_scale", "weight_scale"}, "FP8"),
+        ("int4-awq", "U8", {"pre_quant_scale", "weight_scale"}, "W4A16_AWQ"),
+        ("nvfp4", "U8", {"input_scale", "weight_scale", "weight_scale_2"}, "NVFP4"),
+    ],
+)
+def test_the_decoder_alone_is_quantised(
+    checkpoint: Checkpoint,
+    calibration: Path,
+    tmp_path: Path,
+    precision: str,
+    dtype: str,
+    scales: set[str],
+    algorithm: str,
 ) -> None:
-    source, target = tmp_path / "bf16", tmp_path / "fp8"
-    write_decoder(nano, source, PixelBudget(), report=lambda part: None)
-    quantize_decoder(source, target, "fp8", calibration, num_films=2)
+    source, target = tmp_path / "bf16", tmp_path / precision
+    write_decoder(checkpoint, source, PixelBudget(), report=lambda part: None)
+    quantize_decoder(source, target, precision, calibration, num_films=2)
     weights = read_weights(target)
-    in_layers = {
-        name: kind
-        for name, (kind, _) in weights.items()
-        if ".layers." in name and name.endswith("_proj.weight")
-    }
-    assert set(in_layers.values()) == {"F8_E4M3"}
-    assert len(in_layers) == 7 * nano.text["num_hidden_layers"]
+    in_layers = [name for name in weights if ".layers." in name and name.endswith("_proj.weight")]
+    assert len(in_layers) == 7 * checkpoint.text["num_hidden_layers"]
+    assert {weights[name][0] for name in in_layers} == {dtype}
     others = {kind for name, (kind, _) in weights.items() if "visual" in name or "embed" in name}
     assert others == {"BF16"}
-    scales = [name for name in weights if name.endswith("proj.input_scale")]
-    assert len(scales) == len(in_layers), "calibrated"
+    found = {name.rpartition(".")[2] for name in weights if "scale" in name}
+    assert found == scales
+    original = read_weights(source)
+    assert {name for name in weights if "scale" not in name} == set(original), "original names"
     quant = json.loads((target / "hf_quant_config.json").read_text())["quantization"]
-    assert quant["quant_algo"] == "FP8"
-    assert any("visual" in name for name in quant["exclude_modules"])
-    for name in ("tokenizer.json", "preprocessor_config.json", "config.json"):
-        assert (target / name).is_file()
+    assert quant["quant_algo"] == algorithm
+    assert {"lm_head", "visual*"} <= set(quant["exclude_modules"])
+    config = json.loads((target / "config.json").read_text())
+    assert config.pop("quantization_config")["quant_algo"] == algorithm
+    assert config == json.loads((source / "config.json").read_text())
+    for name in ("tokenizer.json", "preprocessor_config.json", "chat_template.jinja"):
+        assert (target / name).read_bytes() == (source / name).read_bytes()
 
 
 def test_calibration_data_must_be_there(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,8 @@ CONFIGURATIONS = {
     "nvfp4": "NVFP4_DEFAULT_CFG",
 }
 NUM_FILMS = 256
-# What the exporter writes anew and knows less of than `build_decoder`.
+_EXCLUDED = ("lm_head", "model.visual*", "visual*")
+# What the exporter does not write, or knows less of than `build_decoder`.
 _KEPT = ("preprocessor_config.json", "generation_config.json", "tokenizer_config.json")
 
 
@@ -78,13 +80,37 @@ def quantize_decoder(
             for example in examples:
                 network(**{name: tensor.to(device) for name, tensor in example.items()})
 
+    # In place, and of the decoder alone: ModelOpt never sees the vision tower.
     config = copy.deepcopy(getattr(mtq, CONFIGURATIONS[precision]))
-    # The rules count in their order: the last one that matches decides.
-    config["quant_cfg"].append({"quantizer_name": "*visual*", "enable": False})
-    model = mtq.quantize(model, config, run_all)
+    mtq.quantize(model.model.language_model, config, lambda _: run_all(model))
     export_hf_checkpoint(model, export_dir=target)
+    _complete(source, target)
     for name in (*_KEPT, TOKENIZER, CHAT_TEMPLATE):
         shutil.copyfile(source / name, target / name)
+
+
+def _complete(source: Path, target: Path) -> None:
+    """Keep the configuration of `build_decoder`, and name what is not quantised.
+
+    ModelOpt never saw the vision tower, so it does not list it.
+    """
+    quantised = _read_json(target / "config.json")["quantization_config"]
+    quantised["ignore"] = sorted({*quantised.get("ignore", ()), *_EXCLUDED})
+    config = {**_read_json(source / "config.json"), "quantization_config": quantised}
+    _write_json(target / "config.json", config)
+    fields = _read_json(target / "hf_quant_config.json")
+    names = {*fields["quantization"].get("exclude_modules", ()), *_EXCLUDED}
+    fields["quantization"]["exclude_modules"] = sorted(names)
+    _write_json(target / "hf_quant_config.json", fields)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return fields
+
+
+def _write_json(path: Path, fields: dict[str, Any]) -> None:
+    path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _read_examples(
