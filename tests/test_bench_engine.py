@@ -232,7 +232,8 @@ def test_release_form(nano: Checkpoint, tmp_path: Path) -> None:
     assert config["rope_scaling"]["mrope_section"] == [8, 12, 12]
     expected = Qwen2_5_VLConfig.from_pretrained(nano.folder)
     read = Qwen2_5_VLConfig.from_pretrained(folder)
-    for name in ("hidden_size", "num_hidden_layers", "eos_token_id", "tie_word_embeddings"):
+    assert read.tie_word_embeddings == expected.tie_word_embeddings
+    for name in ("hidden_size", "num_hidden_layers", "eos_token_id", "vocab_size"):
         assert getattr(read.text_config, name) == getattr(expected.text_config, name), name
     assert read.text_config.rope_parameters["mrope_section"] == [8, 12, 12]
     assert read.vision_config.fullatt_block_indexes == expected.vision_config.fullatt_block_indexes
