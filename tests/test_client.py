@@ -187,8 +187,8 @@ def test_time_over_is_an_error_and_frees_the_slot(client, server, rg1_path):
     started = time.monotonic()
     with pytest.raises(RequestTimeoutError, match=r"in 0\.5 s"):
         client.read(rg1_path, prompt="count 1000", timeout_s=0.5)
-    assert time.monotonic() - started < 2.0
-    wait_until_idle(server, within_s=0.5)
+    assert time.monotonic() - started < 5.0
+    wait_until_idle(server, within_s=2.0)
 
 
 @pytest.mark.server
@@ -197,7 +197,7 @@ def test_closing_the_stream_frees_the_slot(client, server, rg1_path):
     next_text(events)
     assert read_metric(server, GENERATING) == 1
     events.close()
-    wait_until_idle(server, within_s=0.5)
+    wait_until_idle(server, within_s=2.0)
 
 
 @pytest.mark.server
@@ -229,7 +229,7 @@ def test_one_request_too_many_is_told_so_and_the_others_finish(client, server, r
         except CapacityError:
             outcomes.append("busy")
 
-    threads = [threading.Thread(target=call, args=(20 + number,)) for number in range(9)]
+    threads = [threading.Thread(target=call, args=(100 + number,)) for number in range(9)]
     for thread in threads:
         thread.start()
     for thread in threads:
