@@ -13,23 +13,18 @@ from typing import Any
 from cxr_reason.checkpoint import Checkpoint
 
 _REWRITTEN = ("config.json", "preprocessor_config.json", "tokenizer_config.json")
-_TEMPLATE = "chat_template.jinja"
-# Qwen's template knows both names of a film; ours need not.
-_OUR_FILM, _ANY_FILM = "part['type'] == 'image'", "part['type'] in ('image', 'image_url')"
 
 
 def write_release_form(checkpoint: Checkpoint, folder: Path) -> None:
     """Write the checkpoint to `folder`; what is in that form already stays as it is."""
     folder.mkdir()
     for path in checkpoint.folder.iterdir():
-        if path.is_file() and path.name not in (*_REWRITTEN, _TEMPLATE):
+        if path.is_file() and path.name not in _REWRITTEN:
             (folder / path.name).symlink_to(path.resolve())
     tokenizer = _read(checkpoint.folder / "tokenizer_config.json")
     if tokenizer.get("tokenizer_class") == "TokenizersBackend":
         tokenizer["tokenizer_class"] = "PreTrainedTokenizerFast"
-    template = checkpoint.chat_template.replace(_OUR_FILM, _ANY_FILM)
-    tokenizer["chat_template"] = template
-    (folder / _TEMPLATE).write_text(template, encoding="utf-8")
+    tokenizer.setdefault("chat_template", checkpoint.chat_template)
     contents = (
         _flatten(dict(checkpoint.config)),
         _name_pixels(dict(checkpoint.preprocessor)),
