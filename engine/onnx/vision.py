@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from cxr_reason.engine.artifact import Manifest
 from cxr_reason.engine.base import Array, VisualInput
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.session import open_session
 from cxr_reason.engine.positions import plan_vision
-from cxr_reason.errors import BadRequestError, GenerationError
-from cxr_reason.kernels.preprocess.geometry import PATCH_SIZE
+from cxr_reason.engine.vision_input import check_patches
+from cxr_reason.errors import GenerationError
 
 VISION_MODEL = "vision.onnx"
 # Besides `patches`: fields of `positions.VisionPlan`, in the order of the graph.
@@ -35,7 +33,7 @@ class OnnxVision:
 
     def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
         """See `Engine.encode`."""
-        self._check(patches, grid)
+        check_patches(patches, grid, max_pixels=self._manifest.max_pixels)
         shape = self._manifest.shape
         plan = plan_vision(
             grid,
@@ -49,19 +47,3 @@ class OnnxVision:
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise GenerationError("vision: ONNX Runtime failed on this film") from error
         return VisualInput(tokens, grid)
-
-    def _check(self, patches: Array, grid: tuple[int, int]) -> None:
-        rows, columns = grid
-        if rows < 2 or columns < 2 or rows % 2 or columns % 2:
-            raise BadRequestError(f"grid: {rows} x {columns}; both must be even and at least 2")
-        pixels = rows * columns * PATCH_SIZE**2
-        if pixels > self._manifest.max_pixels:
-            raise BadRequestError(
-                f"grid: {rows} x {columns} is {pixels} pixels; this engine takes "
-                f"{self._manifest.max_pixels}"
-            )
-        if patches.shape != (rows * columns, PATCH_SIZE**2) or patches.dtype != np.float32:
-            raise BadRequestError(
-                f"patches: {patches.dtype} {list(patches.shape)}; the grid asks for float32 "
-                f"[{rows * columns}, {PATCH_SIZE**2}]"
-            )
