@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import io
 import runpy
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate
 
 from cxr_reason import dicom
 from cxr_reason.radiograph import decode_radiograph
@@ -56,6 +60,71 @@ def test_a_film_is_shown_as_the_model_is_given_it(
     tolerance = 1.51 if "xrv_" in name else 0.51
     assert np.abs(gray[..., 0] - expected).max() <= tolerance
     assert np.ptp(expected) > 50
+
+
+def make_variant(rg1_path: Path, name: str) -> bytes:
+    """Return RG1 at a tenth of its size on each side, in another syntax or with other values."""
+    dataset = pydicom.dcmread(rg1_path)
+    pixels = np.ascontiguousarray(dataset.pixel_array[::10, ::10])
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.PixelData = pixels.tobytes()
+    syntax = SYNTAXES.get(name, "1.2.840.10008.1.2.1")
+    if name == "big endian":
+        dataset.PixelData = pixels.byteswap().tobytes()
+    elif name == "high-throughput JPEG 2000":
+        frame = imagecodecs.htj2k_encode(pixels, reversible=True)
+        dataset.PixelData = encapsulate([frame])
+        dataset["PixelData"].is_undefined_length = True
+    elif name == "signed":
+        dataset.PixelRepresentation = 1
+        dataset.PixelData = ((pixels.astype(np.int32) - 16384) & 0x7FFF).astype("<u2").tobytes()
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, 100
+        dataset.WindowCenter, dataset.WindowWidth = 0, 40000
+    elif name == "sigmoid":
+        dataset.VOILUTFunction = "SIGMOID"
+    elif name == "exact":
+        dataset.VOILUTFunction = "LINEAR_EXACT"
+    elif name == "no window":
+        del dataset.WindowCenter, dataset.WindowWidth
+    elif name == "identity":
+        dataset.PresentationLUTShape = "IDENTITY"
+    elif name == "modality table":
+        item = pydicom.Dataset()
+        item.add_new("LUTDescriptor", "US", [1000, 12000, 16])
+        item.add_new("LUTData", "OW", (np.arange(1000, dtype="<u2") * 30).tobytes())
+        dataset.ModalityLUTSequence = [item]
+    dataset.file_meta.TransferSyntaxUID = syntax
+    buffer = io.BytesIO()
+    is_little_endian = name != "big endian"
+    is_implicit = name == "implicit"
+    pydicom.dcmwrite(buffer, dataset, implicit_vr=is_implicit, little_endian=is_little_endian)
+    return buffer.getvalue()
+
+
+SYNTAXES = {
+    "implicit": "1.2.840.10008.1.2",
+    "deflated": "1.2.840.10008.1.2.1.99",
+    "big endian": "1.2.840.10008.1.2.2",
+    "high-throughput JPEG 2000": "1.2.840.10008.1.2.4.201",
+}
+VALUES = ("signed", "sigmoid", "exact", "no window", "identity", "modality table")
+
+
+def test_every_form_of_a_film_is_shown_as_the_model_is_given_it(
+    page: Any, rg1_path: Path, tmp_path: Path
+) -> None:
+    for name in (*SYNTAXES, *VALUES):
+        data = make_variant(rg1_path, name)
+        film = decode_radiograph(data)
+        (tmp_path / "film.dcm").write_bytes(data)
+        read_film(page, tmp_path / "film.dcm")
+        expect(page.get_by_test_id("window")).to_be_visible()
+        shown, (rows, columns) = shown_film(page)
+        expected = 255.0 * film.display_table[film.pixels[rows, columns]]
+        gray = shown[: expected.shape[0], : expected.shape[1], 0].astype(np.float32)
+        assert np.abs(gray - expected).max() <= 0.51, name
+        assert np.ptp(expected) > 50
+        page.reload()
 
 
 def test_rasters_are_shown_as_the_model_is_given_them(page: Any, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 import { render } from "preact";
 
 import { App } from "./app";
-import "./style.css";
+import "./style/base.css";
+import "./style/film.css";
+import "./style/findings.css";
+import "./style/text.css";
+import "./style/frame.css";
 
 render(<App />, document.getElementById("app")!);

@@ -1,6 +1,6 @@
 /** DICOM bytes → `Film`. Only what the display needs is read from the header. */
 
-import { parseDicom, type DataSet } from "dicom-parser";
+import { parseDicom, readPart10Header, type DataSet } from "dicom-parser";
 import { Inflate } from "fflate";
 
 import { decodeFrame, type Layout } from "./codecs";
@@ -21,14 +21,13 @@ export function isDicom(bytes: Uint8Array): boolean {
 
 /** Decode one grayscale frame. Throws `FilmError`. */
 export async function readDicom(bytes: Uint8Array): Promise<Film> {
-  const data = parseHeader(bytes);
-  const layout = readLayout(data);
+  const { data, syntax } = parseHeader(bytes);
+  const layout = readLayout(data, syntax);
   const element = data.elements["x7fe00010"];
   if (!element) throw new FilmError("This DICOM file has no pixel data.");
   const raw = element.fragments
     ? joinFragments(data, element.fragments)
     : data.byteArray.subarray(element.dataOffset, element.dataOffset + element.length);
-  const syntax = data.string("x00020010") ?? "";
   const decoded = await decodeFrame(raw, syntax, layout);
   if (decoded.length < layout.width * layout.height) {
     throw new FilmError("The pixel data of this DICOM file is damaged or truncated.");
@@ -60,7 +59,7 @@ function hasNoPreamble(bytes: Uint8Array): boolean {
   return META_START.every((byte, index) => bytes[index] === byte);
 }
 
-function parseHeader(bytes: Uint8Array): DataSet {
+function parseHeader(bytes: Uint8Array): { data: DataSet; syntax: string } {
   let whole = bytes;
   if (hasNoPreamble(bytes)) {
     whole = new Uint8Array(bytes.length + PREAMBLE_BYTES + 4);
@@ -71,7 +70,9 @@ function parseHeader(bytes: Uint8Array): DataSet {
     whole.set(bytes, PREAMBLE_BYTES + 4);
   }
   try {
-    return parseDicom(whole, { inflater: inflateAfter });
+    // Of a deflated data set the parser keeps no file meta information that can be read.
+    const syntax = readPart10Header(whole).string("x00020010") ?? "";
+    return { data: parseDicom(whole, { inflater: inflateAfter }), syntax };
   } catch (error) {
     if (error instanceof FilmError) throw error;
     // The parser throws objects whose texts may quote the file.
@@ -79,10 +80,10 @@ function parseHeader(bytes: Uint8Array): DataSet {
   }
 }
 
-/** Inflate what follows the file meta information, which stays as it is. */
+/** Return the data set that follows the file meta information, inflated. */
 function inflateAfter(bytes: Uint8Array, position: number): Uint8Array {
-  const chunks = [bytes.slice(0, position)];
-  let total = position;
+  const chunks: Uint8Array[] = [];
+  let total = 0;
   const inflater = new Inflate((chunk) => {
     total += chunk.length;
     if (total > MAX_INFLATED_BYTES) {
@@ -97,7 +98,7 @@ function inflateAfter(bytes: Uint8Array, position: number): Uint8Array {
   return concatenate(chunks);
 }
 
-function readLayout(data: DataSet): Layout {
+function readLayout(data: DataSet, syntax: string): Layout {
   const [samples, height, width, allocated, bits, representation] = [
     "x00280002",
     "x00280010",
@@ -130,7 +131,7 @@ function readLayout(data: DataSet): Layout {
     allocated,
     bits,
     signed: representation === 1,
-    bigEndian: data.string("x00020010") === BIG_ENDIAN,
+    bigEndian: syntax === BIG_ENDIAN,
   };
 }
 

@@ -39,11 +39,6 @@ export function FindingRow(props: Props) {
           {finding && finding.probability !== null && (
             <Share finding={finding} numTraces={props.numTraces} />
           )}
-          {finding?.in_answer && (
-            <span class="tag" title="The answer names it">
-              answer
-            </span>
-          )}
         </td>
         <td>{finding ? placesOf(finding).join("; ") : ""}</td>
         <td class="decision" role="group" aria-label={`Decision on ${item.label}`}>

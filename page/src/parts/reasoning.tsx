@@ -3,6 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import type { State } from "../controller";
 import { splitByEvidence, type Span } from "../text";
 
+const SPACE_ABOVE_PX = 40;
 const TAGS = /<\/?(think|answer)(ing)?>/g;
 
 /** The text of the model as it comes; sentences that speak of a finding are marked. */
@@ -34,7 +35,9 @@ export function Reasoning({ state, selected }: { state: State; selected: string 
     setOpen(true);
   }, [selected]);
   useEffect(() => {
-    if (isOpen) box.current?.querySelector(".selected")?.scrollIntoView({ block: "nearest" });
+    const mark = box.current?.querySelector<HTMLElement>(".selected");
+    // Only the text moves: a list that jumped under the pointer would be a nuisance.
+    if (isOpen && mark) box.current!.scrollTop = mark.offsetTop - SPACE_ABOVE_PX;
   }, [selected, isOpen, trace]);
 
   return (
