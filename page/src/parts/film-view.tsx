@@ -123,13 +123,11 @@ export function FilmView({ film, message, isOpening, zones, onChoose }: Props) {
           </div>
         )}
         {film && <Marks film={film} />}
-      </div>
-      <div class="under-film">
-        {film && readout && <Values film={film} readout={readout} />}
         {zones.length > 0 && (
           <p class="caption">Outline: schematic place of the words, not measured</p>
         )}
       </div>
+      <div class="under-film">{film && readout && <Values film={film} readout={readout} />}</div>
     </>
   );
 }
