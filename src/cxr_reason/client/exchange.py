@@ -35,7 +35,7 @@ class Exchange(Call):
         self._request = request
         self._deliver = deliver
         self._is_timed_out = False
-        self._is_finished = False
+        self._finished = threading.Event()
         self._leaving = threading.Event()
 
     def stop(self) -> None:
@@ -60,7 +60,7 @@ class Exchange(Call):
             Whether the server must be asked to stop.
         """
         is_leaving = self._leaving.wait(self._request.timeout_s)
-        if self._is_finished:
+        if self._finished.is_set():
             return False
         self._is_timed_out = not is_leaving
         return True
@@ -80,7 +80,7 @@ class Exchange(Call):
             self._deliver(None)
 
     def _finish(self) -> None:
-        self._is_finished = True
+        self._finished.set()
         self._leaving.set()
 
     def _timeout(self) -> RequestTimeoutError:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -30,6 +32,7 @@ from cxr_reason.errors import (
 )
 
 _GENERATE = f"/v2/models/{REASON_MODEL.name}/generate_stream"
+_STOP_INTERVAL_S = 0.2
 _READY = f"/v2/models/{REASON_MODEL.name}/ready"
 
 
@@ -70,7 +73,8 @@ class HttpTransport(Transport):
         connection = self.connect(timeout_s)
         try:
             connection.request("GET", self._path + _READY)
-            return connection.getresponse().status == 200
+            with connection.getresponse() as answer:
+                return answer.status == 200
         except (OSError, HTTPException):
             return False
         finally:
@@ -102,35 +106,55 @@ class _HttpExchange(Exchange):
         super().__init__(transport.address, request, deliver)
         self._transport = transport
         self._connection = transport.connect(request.timeout_s + GRACE_S)
+        self._socket: socket.socket | None = None
 
     def begin(self) -> None:
         self._start()
         threading.Thread(target=self._watch, name="exchange stop", daemon=True).start()
 
     def abandon(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(2)  # wakes the thread that reads
+        # Kept apart: the connection forgets a socket that its response will close.
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
 
     def _watch(self) -> None:
-        if self._is_stop_due():
-            body = {PROMPT.name: "", "id": self._request.id, CANCEL_PARAMETER: True}
-            connection = self._transport.connect(GRACE_S)
-            # A server that cannot be reached now is cut off by `abandon`.
-            with contextlib.suppress(OSError, HTTPException), contextlib.closing(connection):
-                self._transport.post(connection, body).read()
+        if not self._is_stop_due():
+            return
+        # Another connection may overtake the request, whose film is large: the server has then
+        # nothing to stop yet. So this is said until it is heard.
+        deadline_s = time.monotonic() + GRACE_S
+        while not self._finished.is_set() and time.monotonic() < deadline_s:
+            self._send_stop()
+            self._finished.wait(_STOP_INTERVAL_S)
+        if not self._finished.is_set():
+            self.abandon()
+
+    def _send_stop(self) -> None:
+        body = {PROMPT.name: "", "id": self._request.id, CANCEL_PARAMETER: True}
+        connection = self._transport.connect(GRACE_S)
+        with contextlib.suppress(OSError, HTTPException), contextlib.closing(connection):
+            self._transport.post(connection, body).read()
 
     def _responses(self) -> Iterator[Response]:
         inputs = {name: _as_json(name, value) for name, value in self._request.inputs.items()}
         try:
+            self._connection.connect()
+            self._socket = self._connection.sock
             answer = self._transport.post(self._connection, {"id": self._request.id, **inputs})
-            if answer.status != 200:
-                raise from_wire(_read_error(answer.read(), answer.status))
-            for line in answer:
-                if line.startswith(b"data:"):
-                    yield _read_response(line[len(b"data:") :])
+            with answer:
+                if answer.status != 200:
+                    raise from_wire(_read_error(answer.read(), answer.status))
+                for line in answer:
+                    if line.startswith(b"data:"):
+                        yield _read_response(line[len(b"data:") :])
+            if self._is_timed_out and not self._finished.is_set():
+                raise self._timeout()
         except TimeoutError as error:
             raise self._timeout() from error
         except (OSError, HTTPException) as error:
+            if self._is_timed_out:
+                raise self._timeout() from error
             raise ServerUnavailableError(
                 f"server {self._address}: cannot be reached or went away; "
                 "is it running (`cxr-reason serve`) and is this its HTTP address?"
@@ -166,4 +190,4 @@ def _read_error(body: bytes, status: int) -> str:
     with contextlib.suppress(ValueError, KeyError, TypeError):
         # Triton sends the error of a stream as one of its events.
         return str(json.loads(body.removeprefix(b"data:"))["error"])
-    return f"HTTP status {status}; is this the HTTP address of a cxr-reason server?"
+    return f"HTTP status {status}; is this its HTTP address?"
