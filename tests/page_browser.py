@@ -1,9 +1,14 @@
-"""The page in a real Chromium: what its tests share."""
+"""The page in a real Chromium: what its tests share.
+
+CXR_PAGE_SCREENSHOTS names a folder that gets a picture of the page as each test left it.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
+import os
+import re
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,12 +58,12 @@ def stand_in() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, stand_in: Any) -> Iterator[Any]:
+def page(browser: Any, stand_in: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """The page of the stand-in."""
-    yield from open_page(browser, stand_in.url)
+    yield from open_page(browser, stand_in.url, request.node.name)
 
 
-def open_page(browser: Any, url: str) -> Iterator[Any]:
+def open_page(browser: Any, url: str, name: str) -> Iterator[Any]:
     """Yield the page; at the end it must have kept to its own server and its own policy."""
     context = browser.new_context(viewport=VIEWPORT)
     page = context.new_page()
@@ -71,6 +76,8 @@ def open_page(browser: Any, url: str) -> Iterator[Any]:
     page.goto(url)
     expect(page.locator(".model")).not_to_be_empty()
     yield page
+    if folder := os.environ.get("CXR_PAGE_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{re.sub(r'[^a-zA-Z0-9]+', '-', name)}.png")
     context.close()
     # Chromium itself writes a line for a failed request.
     assert [fault for fault in faults if not fault.startswith("Failed to load resource")] == []

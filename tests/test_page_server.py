@@ -65,16 +65,20 @@ def trained_server(
 
 
 @pytest.fixture
-def page(browser: Any, trained_server: TritonServer) -> Iterator[Any]:
+def page(
+    browser: Any, trained_server: TritonServer, request: pytest.FixtureRequest
+) -> Iterator[Any]:
     with running_gateway(trained_server) as url:
-        yield from open_page(browser, url)
+        yield from open_page(browser, url, request.node.name)
 
 
 @pytest.fixture
-def endless_page(browser: Any, server: TritonServer) -> Iterator[Any]:
+def endless_page(
+    browser: Any, server: TritonServer, request: pytest.FixtureRequest
+) -> Iterator[Any]:
     """The page over a random checkpoint: its readings end only at the token limit."""
     with running_gateway(server) as url:
-        yield from open_page(browser, url)
+        yield from open_page(browser, url, request.node.name)
 
 
 def num_cancelled(server: TritonServer) -> float:
