@@ -91,7 +91,7 @@ export function Reasoning({ state, selected }: { state: State; selected: string 
       </div>
       {answer && (
         <p class="answer">
-          <span class="hint">{reading?.outcome === "free_text" ? "Text" : "Answer"}</span> {answer}
+          <span class="hint">{reading && !reading.reasoning ? "Text" : "Answer"}</span> {answer}
         </p>
       )}
     </section>

@@ -31,35 +31,37 @@ export function SettingsForm({ settings, onChange }: Props) {
   return (
     <details class="settings">
       <summary>Settings</summary>
-      <label class="wide">
-        Prompt
-        <input
-          value={settings.prompt}
-          onInput={(event) => onChange({ prompt: event.currentTarget.value })}
-        />
-      </label>
-      {NUMBERS.map(({ name, label, title, ...limits }) => (
-        <label key={name} title={title}>
-          {label}
+      <div class="fields">
+        <label class="wide">
+          Prompt
           <input
-            type="number"
-            placeholder="server's"
-            {...limits}
-            value={settings[name]}
-            onInput={(event) => onChange({ [name]: event.currentTarget.value })}
+            value={settings.prompt}
+            onInput={(event) => onChange({ prompt: event.currentTarget.value })}
           />
         </label>
-      ))}
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={settings.answer_format === "labels"}
-          onChange={(event) =>
-            onChange({ answer_format: event.currentTarget.checked ? "labels" : "" })
-          }
-        />
-        Hold the answer to the 14 labels
-      </label>
+        {NUMBERS.map(({ name, label, title, ...limits }) => (
+          <label key={name} title={title}>
+            {label}
+            <input
+              type="number"
+              placeholder="server's"
+              {...limits}
+              value={settings[name]}
+              onInput={(event) => onChange({ [name]: event.currentTarget.value })}
+            />
+          </label>
+        ))}
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={settings.answer_format === "labels"}
+            onChange={(event) =>
+              onChange({ answer_format: event.currentTarget.checked ? "labels" : "" })
+            }
+          />
+          Hold the answer to the 14 labels
+        </label>
+      </div>
     </details>
   );
 }
