@@ -62,7 +62,7 @@ def test_every_step_reports_its_progress(
     ("settings", "error"),
     [
         ({"backend": "onyx"}, "backend: 'onyx'; one of onnx"),
-        ({"precision": "fp8"}, "precision: 'fp8'; one of fp32, int4"),
+        ({"precision": "fp8"}, "precision: 'fp8'; the backend onnx has fp32, int8, int4"),
         ({"max_pixels": 100}, "pixel budget 16384 to 100"),
         ({"context_length": 5000}, "this model allows 1 to 4096"),
     ],

@@ -195,7 +195,7 @@ def pretrain(
         label_names=["states"],
         eval_strategy="steps" if validation else "no",
         eval_steps=1000,
-        logging_steps=50,
+        logging_steps=20,
         save_steps=500,
         save_total_limit=1,
         report_to="tensorboard",
