@@ -368,7 +368,7 @@ def test_a_busy_server_says_so_and_goes_on(engine_dir: Path, rg1_path: Path) -> 
     settings = ServingSettings(engine_dir, EngineConfig(max_batch=1, max_queue=1))
     with (
         TritonServer(settings, addresses=Addresses.free()) as server,
-        Client(server.grpc_address) as client,
+        Client(server.grpc_address, max_retries=0) as client,
     ):
         streams = [client.stream(rg1_path, max_tokens=ENDLESS) for _ in range(2)]
         next_text(streams[0])
