@@ -46,5 +46,5 @@ class EngineBench:
 
     @property
     def num_films(self) -> int:
-        """Films that a contender reads, each once before any comes again."""
-        return 1 + self.runs + self.batch_runs * sum(self.concurrency)
+        """Films that a contender may read, each once before any comes again."""
+        return 1 + 2 * self.runs + self.batch_runs * sum(self.concurrency)

@@ -18,6 +18,7 @@ else:
 
 _HEADER = re.compile(r"(?m)^# /// script\n(?P<content>(?:^#.*\n)+?)^# ///$")
 _TAIL_LINES = 6
+_RUST_FRAME = re.compile(r"\s+(?:\d+: |at )")
 
 
 def read_header(script: Path) -> str:
@@ -60,9 +61,10 @@ def make_environment(script: Path, folder: Path, log: Path) -> Path:
 
 
 def read_tail(log: Path) -> str:
-    """Return the last lines of a log that say something."""
+    """Return the last lines of a log that say something: no blank ones, no frames of Rust."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([line for line in lines if line.strip()][-_TAIL_LINES:])
+    lines = [line for line in lines if line.strip() and not _RUST_FRAME.match(line)]
+    return "\n".join(lines[-_TAIL_LINES:])
 
 
 def _run(command: list[str], log: Path) -> None:

@@ -10,9 +10,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cxr_reason.bench.film_encoder import make_film_encoder
-from cxr_reason.client import Client
+from cxr_reason.client import Client, SentFilm
 from cxr_reason.client.open_transport import open_transport
 from cxr_reason.client.transport import Call, Deliver, Delivery, Request, Response, Transport
 from cxr_reason.contract import ENSEMBLE, IMAGE, MAX_TOKENS, PROMPT, READING, TEXT
@@ -25,7 +26,7 @@ from cxr_reason.reading import Reading
 from cxr_reason.serving.cancellation import Cancellation
 from cxr_reason.serving.film_cache import FilmCache
 from cxr_reason.serving.reason import Reasoner
-from cxr_reason.serving.reason_request import ReasonRequest
+from cxr_reason.serving.reason_request import ReasonRequest, hash_image
 
 TIMEOUT_S = 3600.0
 
@@ -74,8 +75,19 @@ class DirectReader:
 
     def read(self, film: bytes, max_tokens: int) -> Answer:
         """Read one film."""
+        return self._read(max_tokens, image=film)
+
+    def read_again(self, film: bytes, max_tokens: int) -> Answer:
+        """Read a film that was read before, named by its digest."""
+        return self._read(max_tokens, image_digest=hash_image(film))
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
+
+    def _read(self, max_tokens: int, **film: Any) -> Answer:
         request = ReasonRequest(
-            parse_prompt(FIND_ABNORMALITIES), SamplingParams(max_tokens=max_tokens), image=film
+            parse_prompt(FIND_ABNORMALITIES), SamplingParams(max_tokens=max_tokens), **film
         )
         start_s = time.perf_counter()
         first_s = None
@@ -85,10 +97,6 @@ class DirectReader:
             if part.reading is not None:
                 return _finish(start_s, first_s, part.reading)
         raise AssertionError("an answer ends with a reading")
-
-    def close(self) -> None:
-        """Free the engine."""
-        self._engine.close()
 
 
 class ServerReader:
@@ -105,6 +113,17 @@ class ServerReader:
 
     def read(self, film: bytes, max_tokens: int) -> Answer:
         """Read one film."""
+        return self._read(film, max_tokens)
+
+    def read_again(self, film: bytes, max_tokens: int) -> Answer:
+        """Read a film that was read before, named by its digest: its file is not sent."""
+        return self._read(SentFilm(hash_image(film)), max_tokens)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _read(self, film: bytes | SentFilm, max_tokens: int) -> Answer:
         name = uuid.uuid4().hex
         start_s = time.perf_counter()
         try:
@@ -112,10 +131,6 @@ class ServerReader:
         except CxrError as error:
             return Answer("", 0, 0.0, time.perf_counter() - start_s, error.code)
         return _finish(start_s, self._transport.first_text_s.pop(name, None), reading)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
 
 
 class _TimedTransport(Transport):

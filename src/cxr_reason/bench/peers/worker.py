@@ -10,9 +10,9 @@ Runs in the contender's virtual environment, so it needs the standard library al
         generate_many(films, job) → generated tokens of all;  left out if it cannot batch
         decoder_bytes                 of the weights that one token reads; ours alone has it
 
-`on_token` is called as each token comes. Every event is one line of JSON, written at once: what
-came before a failure counts. Films are PNG files of equal size, all different: nothing that a
-contender keeps of one helps with another.
+`on_token` is called as each token comes, as far as the contender shows it. Every event is one line
+of JSON, written at once: what came before a failure counts. All films are different, of one size:
+nothing that a contender keeps of one helps with another.
 """
 
 from __future__ import annotations
@@ -75,12 +75,16 @@ def measure(contender: Any, job: Job, emit: Emit) -> None:
     films = iter(job["films"])
     film = next(films)
     # The first request may compile or read what loading left for later: it is told apart.
-    emit({"event": "first", **time_one(contender, film, {**job, "tokens": 2})})
+    emit({"event": "first", **time_one(contender, film, {**job, "tokens": 1})})
     for _ in range(job["runs"]):
         film = next(films)
-        emit({"event": "single", **time_one(contender, film, job)})
+        times = time_one(contender, film, job)
+        if times["time_per_token_s"] is None:
+            film = next(films)
+            times |= _infer_times(times, time_one(contender, film, {**job, "tokens": 1}))
+        emit({"event": "single", **times})
     for _ in range(job["runs"]):
-        emit({"event": "again", **time_one(contender, film, {**job, "tokens": 2})})
+        emit({"event": "again", **time_one(contender, film, {**job, "tokens": 1})})
     emit({"event": "one at a time done"})
     if hasattr(contender, "generate_many"):
         for concurrency in job["concurrency"]:
@@ -98,7 +102,7 @@ def time_one(contender: Any, film: str, job: Job) -> dict[str, Any]:
     )
     end_s = time.perf_counter()
     return {
-        "time_to_first_token_s": times_s[0] - start_s,
+        "time_to_first_token_s": (times_s[0] if times_s else end_s) - start_s,
         "time_per_token_s": _time_per_token(times_s, tokens),
         # The median alone would hide stalls, and tokens that are handed over in bunches.
         "mean_time_per_token_s": _mean_time_per_token(times_s, tokens),
@@ -118,6 +122,21 @@ def _time_per_token(times_s: list[float], tokens: int) -> float | None:
 def _mean_time_per_token(times_s: list[float], tokens: int) -> float | None:
     """Return the time from first to last over the tokens after the first."""
     return (times_s[-1] - times_s[0]) / (tokens - 1) if min(tokens, len(times_s)) > 1 else None
+
+
+def _infer_times(many: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
+    """Return the times of a contender that does not hand over every token, from a request for one.
+
+    mistral.rs keeps a token back until it completes a character, and for ever if it has no text, as
+    most tokens of random weights.
+    """
+    if many["tokens"] < 2:
+        return {}
+    rest_s = many["end_to_end_s"] - one["end_to_end_s"]
+    return {
+        "time_to_first_token_s": one["end_to_end_s"],
+        "mean_time_per_token_s": rest_s / (many["tokens"] - 1),
+    }
 
 
 def time_many(contender: Any, films: list[str], job: Job) -> dict[str, Any]:
