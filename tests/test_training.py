@@ -251,6 +251,9 @@ def test_sft_lowers_the_loss_and_gives_a_checkpoint(sft_run: Callable[..., Any])
     assert "<|im_start|>" in checkpoint.chat_template
     stored = load_file(checkpoint.weight_files[0])
     assert {value.dtype for value in stored.values()} == {torch.bfloat16}
+    assert checkpoint.config["dtype"] == "bfloat16"
+    # The names of Qwen's release, as the start has them: other engines know no others.
+    assert set(stored) == set(load_file(Checkpoint(Path(arguments.checkpoint)).weight_files[0]))
     learned = checkpoint.load_tensor("layers.0.mlp.up_proj.weight").float()
     own = dict(trainer.model.named_parameters())
     name = next(name for name in own if name.endswith("layers.0.mlp.up_proj.weight"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -117,11 +118,16 @@ def save_checkpoint(
     folder: Path,
     weights: Mapping[str, torch.Tensor],
 ) -> None:
-    """Write a Hugging Face folder in bfloat16."""
+    """Write a Hugging Face folder in bfloat16, its weights under the names of Qwen's release."""
     tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
     half = {name: weights[name].to(torch.bfloat16) for name in weights if name not in tied}
-    model.config.dtype = torch.bfloat16
-    model.save_pretrained(folder, state_dict=half)
+    # The class's own: `open_model` binds the model's to the names that Trainer resumes from.
+    type(model).save_pretrained(model, folder, state_dict=half)
+    # That has written the precision of the training, which loaders would take.
+    config = deepcopy(model.config)
+    for part in (config, config.text_config, config.vision_config):
+        part.dtype = torch.bfloat16
+    config.save_pretrained(folder)
     # Not processor.save_pretrained: engines read the files of the two apart.
     processor.image_processor.do_resize = True
     processor.image_processor.save_pretrained(folder)
