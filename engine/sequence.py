@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +11,14 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from cxr_reason.engine.answer_guide import AnswerGuide
-from cxr_reason.engine.base import Array, FinishReason, Generation, SamplingParams, TextEvent
+from cxr_reason.engine.base import Array, FinishReason, SamplingParams, TextEvent
+from cxr_reason.engine.event_stream import EventStream
 from cxr_reason.engine.prefix import PromptSegment
 from cxr_reason.engine.sampling import Sampler
-from cxr_reason.errors import CxrError
 from cxr_reason.reading import Usage
 
 
-class Sequence(Generation):
+class Sequence(EventStream):
     """A request from the queue to its last token.
 
     The engine's thread chooses and sends tokens; the caller's thread iterates for the events
@@ -46,6 +45,7 @@ class Sequence(Generation):
         tokenizer: Tokenizer,
         on_cancel: Callable[[], None],
     ) -> None:
+        super().__init__()
         self.embeddings = embeddings
         self.positions = positions
         self.segments = segments
@@ -60,7 +60,6 @@ class Sequence(Generation):
         self._decode_stream = DecodeStream(skip_special_tokens=True)
         self._token_ids: list[int] = []
         self._num_sent_chars = 0
-        self._events: queue.SimpleQueue[TextEvent | CxrError] = queue.SimpleQueue()
         self._on_cancel = on_cancel
         self._submitted_s = time.perf_counter()
         self._started_s = self._first_token_s = self._last_token_s = 0.0
@@ -118,25 +117,7 @@ class Sequence(Generation):
             whole = self._tokenizer.decode(self._token_ids, skip_special_tokens=True)
             text = whole[self._num_sent_chars :]
         self._num_sent_chars += len(text)
-        self._events.put(TextEvent(text, self.last_token_id, finish_reason))
-
-    def finish_cancelled(self) -> None:
-        """End the caller's iteration after `cancel`."""
-        self._events.put(TextEvent("", -1, FinishReason.CANCELLED))
-
-    def fail(self, error: CxrError) -> None:
-        """End the caller's iteration with an error."""
-        self._events.put(error)
-
-    def __iter__(self) -> Iterator[TextEvent]:
-        """See `Generation`."""
-        while True:
-            event = self._events.get()
-            if isinstance(event, CxrError):
-                raise event
-            yield event
-            if event.finish_reason is not None:
-                return
+        self.send(TextEvent(text, self.last_token_id, finish_reason))
 
     def cancel(self) -> None:
         """See `Generation`."""

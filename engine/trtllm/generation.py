@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from cxr_reason.engine.base import FinishReason, Generation, TextEvent
-from cxr_reason.errors import CxrError
+from cxr_reason.engine.base import FinishReason, TextEvent
+from cxr_reason.engine.event_stream import EventStream
 from cxr_reason.reading import Usage
 
 
-class TrtllmGeneration(Generation):
+class TrtllmGeneration(EventStream):
     """Token ids from TensorRT-LLM → text events.
 
     The decoder's thread calls `take`, `finish_cancelled` and `fail`; the caller's thread iterates
@@ -35,6 +34,7 @@ class TrtllmGeneration(Generation):
         visual_tokens: int,
         on_cancel: Callable[[TrtllmGeneration], None],
     ) -> None:
+        super().__init__()
         self._tokenizer = tokenizer
         self._prompt_tokens = prompt_tokens
         self._visual_tokens = visual_tokens
@@ -42,7 +42,6 @@ class TrtllmGeneration(Generation):
         self._stream = DecodeStream(skip_special_tokens=True)
         self._token_ids: list[int] = []
         self._num_sent_chars = 0
-        self._events: queue.SimpleQueue[TextEvent | CxrError] = queue.SimpleQueue()
         self._submitted_s = time.perf_counter()
         self._first_token_s = self._last_token_s = 0.0
 
@@ -67,27 +66,9 @@ class TrtllmGeneration(Generation):
             last = new[-1] if new else -1
             self._send(whole[self._num_sent_chars :], last, finish_reason)
 
-    def finish_cancelled(self) -> None:
-        """End the caller's iteration after `cancel`."""
-        self._events.put(TextEvent("", -1, FinishReason.CANCELLED))
-
-    def fail(self, error: CxrError) -> None:
-        """End the caller's iteration with an error."""
-        self._events.put(error)
-
     def _send(self, text: str, token_id: int, finish_reason: FinishReason | None) -> None:
         self._num_sent_chars += len(text)
-        self._events.put(TextEvent(text, token_id, finish_reason))
-
-    def __iter__(self) -> Iterator[TextEvent]:
-        """See `Generation`."""
-        while True:
-            event = self._events.get()
-            if isinstance(event, CxrError):
-                raise event
-            yield event
-            if event.finish_reason is not None:
-                return
+        self.send(TextEvent(text, token_id, finish_reason))
 
     def cancel(self) -> None:
         """See `Generation`."""
