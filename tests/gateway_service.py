@@ -1,4 +1,4 @@
-"""Runs a gateway on a free port, in a thread of the test."""
+"""What tests of the gateway share: a gateway on a free port, in a thread, and scripted replies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from contextlib import contextmanager
 from cxr_reason.client import AsyncClient
 from cxr_reason.gateway.config import GatewayConfig
 from cxr_reason.gateway.service import GatewayService
+
+TRACE = "<think> The heart is large. No effusion. </think>\n<answer> Cardiomegaly </answer>"
+
+
+class Script:
+    """The reply of the mock, set by each test."""
+
+    def __init__(self):
+        self.reply = TRACE
+
+    def __call__(self, request):
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply(request) if callable(self.reply) else self.reply
 
 
 @contextmanager

@@ -28,25 +28,11 @@ from cxr_reason.errors import (
 from cxr_reason.gateway.chat_response import split_message
 from cxr_reason.gateway.config import GatewayConfig, Limits
 
-running_gateway = runpy.run_path(str(Path(__file__).with_name("gateway_service.py")))[
-    "running_gateway"
-]
+_SHARED = runpy.run_path(str(Path(__file__).with_name("gateway_service.py")))
+Script, TRACE, running_gateway = (_SHARED[name] for name in ("Script", "TRACE", "running_gateway"))
 
 FILM = b"\x89PNG a film"
 MODEL = "cxr-reason"
-TRACE = "<think> The heart is large. No effusion. </think>\n<answer> Cardiomegaly </answer>"
-
-
-class Script:
-    """The reply of the mock, set by each test."""
-
-    def __init__(self):
-        self.reply = TRACE
-
-    def __call__(self, request):
-        if isinstance(self.reply, Exception):
-            raise self.reply
-        return self.reply(request) if callable(self.reply) else self.reply
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,10 @@ from cxr_reason.errors import (
     GenerationError,
 )
 from cxr_reason.findings import LABELS
-from cxr_reason.kernels.preprocess import Grid, PixelBudget
+from cxr_reason.kernels.preprocess import Grid, PixelBudget, fit_grid, preprocess
 from cxr_reason.kernels.preprocess.reference import patchify
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
+from cxr_reason.training.phantoms import make_phantom, phantom_seeds
 
 NUM_TOKENS = 40
 ENDLESS = 3_000
@@ -323,9 +324,13 @@ def test_the_answer_is_held_to_its_format(
     release_12: None, trained_artifact: Path, answer_format: str
 ) -> None:
     """With the real grammar engine, xgrammar, inside the stand-in."""
+    film = make_phantom(phantom_seeds("validation", 1)[0])  # it refuses what is no chest film
+    grid = fit_grid(*film.pixels.shape, PixelBudget(max_pixels=224**2))
     prompt = parse_prompt(FIND_ABNORMALITIES)
-    request = GenerationRequest(prompt, None, SamplingParams(max_tokens=400), answer_format)
     with load_engine(trained_artifact) as engine:
+        patches = preprocess(film.pixels, film.display_table, grid)
+        visual = engine.encode(patches, (grid.height, grid.width))
+        request = GenerationRequest(prompt, visual, SamplingParams(max_tokens=400), answer_format)
         text = "".join(event.text for event in engine.submit(request))
     reasoning, end, answer = text.partition("</think>")
     assert reasoning.strip(), "the reasoning is free"
