@@ -45,8 +45,8 @@ def make_model(folder: Path, scope: Scope) -> tuple[Checkpoint, Qwen2_5_VLForCon
     config.save_pretrained(folder)
     tokenizer = maker["make_tokenizer"](size["first_special_id"])
     tokenizer.save_pretrained(folder)
-    # No stop token: every run generates the same number.
-    GenerationConfig(eos_token_id=[], do_sample=False).save_pretrained(folder)
+    # A stop token that no answer holds: every run generates the same number.
+    GenerationConfig(eos_token_id=[config.image_token_id], do_sample=False).save_pretrained(folder)
     budget = PixelBudget()
     Qwen2VLImageProcessor(
         min_pixels=budget.min_pixels, max_pixels=budget.max_pixels

@@ -204,17 +204,21 @@ def test_closing_the_stream_frees_the_slot(client, server, rg1_path):
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGINT])
 def test_a_client_that_dies_frees_the_slot(server, rg1_path, death):
     code = (
-        "import sys; from cxr_reason.client import Client\n"
+        "import sys; from cxr_reason.client import Client, TextEvent\n"
         "for event in Client(sys.argv[1]).stream(sys.argv[2], prompt='count 1000'):\n"
-        "    print(event, flush=True)"
+        "    if isinstance(event, TextEvent):\n"
+        "        print('generating', flush=True)"
     )
     command = [sys.executable, "-c", code, server.grpc_address, str(rg1_path)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=subprocess.DEVNULL) as process:
-        process.stdout.readline()
-        os.kill(process.pid, death)
-        wait_until_idle(server, within_s=1.0)
-        process.stdout.read()
+        try:
+            assert process.stdout.readline() == b"generating\n"
+            os.kill(process.pid, death)
+            wait_until_idle(server, within_s=1.0)
+            process.wait(timeout=30.0)
+        finally:
+            process.kill()
 
 
 @pytest.mark.server

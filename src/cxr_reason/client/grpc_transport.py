@@ -71,11 +71,13 @@ class _GrpcExchange(Exchange):
     def __init__(self, stub: Any, address: str, request: Request, deliver: Deliver) -> None:
         super().__init__(address, request, deliver)
         timeout_s = request.timeout_s + GRACE_S
-        self._call = stub.ModelStreamInfer(self._outgoing(), timeout=timeout_s)
+        self._call: Any = stub.ModelStreamInfer(self._outgoing(), timeout=timeout_s)
         self._start()
 
     def abandon(self) -> None:
-        self._call.cancel()  # does nothing to a stream that has ended
+        call = self._call
+        if call is not None:
+            call.cancel()  # does nothing to a stream that has ended
 
     def _outgoing(self) -> Iterator[Any]:
         """Yield the messages to send; runs on a thread of gRPC, which waits in here."""
@@ -102,6 +104,10 @@ class _GrpcExchange(Exchange):
                     )
         except grpc.RpcError as error:
             raise self._explain(error) from error
+        finally:
+            # Freed here and not as the interpreter exits: freeing it takes a lock that a thread of
+            # gRPC may hold for ever then.
+            self._call = None
 
     def _explain(self, error: Any) -> CxrError:
         code = error.code()
