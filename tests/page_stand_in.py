@@ -19,6 +19,7 @@ from typing import Any
 
 from cxr_reason.audit import Contradiction, Evidence, Finding
 from cxr_reason.film import FilmInfo
+from cxr_reason.outline import split_reasoning
 from cxr_reason.reading import Provenance, Reading, Usage
 
 PAGE = Path(__file__).parents[1] / "src" / "cxr_reason" / "gateway" / "page"
@@ -71,6 +72,8 @@ def make_reading(film: bytes, outcome: str = "complete", **changes: Any) -> Read
         "issues": ("unknown_label",),
         "findings": tuple(FINDINGS.values()),
         "contradictions": (Contradiction("Pneumothorax", "absent_in_reasoning"),),
+        "differential": (),
+        "sections": split_reasoning(reasoning),
         "unknown_labels": ("Scoliosis",),
         "reasoning": reasoning,
         "answer": ANSWER,

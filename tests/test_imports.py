@@ -27,7 +27,8 @@ DIRECTIONS: dict[str, set[str]] = {
     "trace": BASE,
     "statements": BASE,
     "consensus": {*BASE, "audit", "statements", "trace"},
-    "reading": {*BASE, "audit", "consensus", "film", "trace"},
+    "outline": {*BASE, "statements"},
+    "reading": {*BASE, "audit", "consensus", "film", "outline", "trace"},
     "reading_schema": {"reading"},
     "prompts": BASE,
     "checkpoint": BASE,
@@ -48,6 +49,7 @@ DIRECTIONS: dict[str, set[str]] = {
         "radiograph",
         "display_table",
         "audit",
+        "outline",
         "statements",
     },
     "serving": {

@@ -24,8 +24,8 @@ from typing import Any
 from cxr_reason.audit import audit_trace
 from cxr_reason.errors import BadRequestError
 from cxr_reason.findings import LABELS, NO_FINDING, PARENTS
+from cxr_reason.outline import PARTS, SUMMARY, split_reasoning
 from cxr_reason.statements import Polarity, label_report
-from cxr_reason.statements.sentences import split_sentences
 from cxr_reason.trace import Issue, Outcome, parse_trace
 
 # What TRL hands over: plain text, or a conversation's messages.
@@ -48,29 +48,6 @@ _NORMAL = NO_FINDING.lower()
 _SHORT_TOKENS = 400
 _BAND_TOKENS, _BAND_RAMP_TOKENS = (180, 900), (180, 300)
 
-# The sections of a trace in their order, each with the words that begin it. The leftmost word of
-# a sentence decides, so that a list of all these words in one sentence is one section.
-_SECTION_WORDS: dict[str, str] = {
-    "quality": r"films?\b|image|radiograph|view|projection|rotat|inspir|expos|quality",
-    "devices": r"devices?\b|tubes?\b|endotracheal|tracheostomy|catheter|lines?\b|leads?\b|pacemaker"
-    r"|wires?\b|clips?\b|hardware",
-    "airways": r"airway|trachea|carina|bronch",
-    "lungs": r"lungs?\b|lobes?\b|zones?\b|pulmonary|opaci|consolid|atelecta|edema|nodul|infiltrat",
-    "pleura": r"pleura|pneumothora|effusion|costophrenic",
-    "mediastinum": r"mediastin|aort",
-    "hila": r"hil(?:a|ar|um)\b",
-    "heart": r"heart|cardi",
-    "abdomen": r"abdom|(?:hemi|sub)?diaphragm|stomach|gastric|bowel",
-    "bones": r"bon(?:es?|y)\b|osseous|skelet|ribs?\b|clavic|spine|vertebra|fractur",
-}
-_SUMMARY = "summary"
-_SECTION = re.compile(
-    # Only its first words make a sentence the summary.
-    rf"\A[\W\d]*(?P<{_SUMMARY}>(?:in )?summary|impression|overall|(?:in )?conclusion)\b|\b(?:"
-    + "|".join(f"(?P<{name}>{words})" for name, words in _SECTION_WORDS.items())
-    + ")",
-    re.IGNORECASE,
-)
 _MIN_SECTION_WORDS = 4  # fewer are a heading, or a word for the reward's sake
 
 _SUPPORT: dict[Polarity, float] = {"present": 1.0, "uncertain": 0.5, "absent": 0.0}
@@ -170,14 +147,14 @@ def structure_reward(text: str) -> float:
     """
     places = [text.index(tag) for tag in _TAGS if text.count(tag) == 1]
     num_words = _count_section_words(parse_trace(text, truncated=False).reasoning)
-    begun = [name for name in num_words if name != _SUMMARY]
-    ranks = [list(_SECTION_WORDS).index(name) for name in begun]
+    begun = [name for name in num_words if name != SUMMARY]
+    ranks = [PARTS.index(name) for name in begun]
     num_filled = sum(count >= _MIN_SECTION_WORDS for count in num_words.values())
     reward = (
         0.15 * _share_in_order(places, len(_TAGS))
-        + 0.55 * _share_in_order(ranks, len(_SECTION_WORDS))
-        + 0.20 * num_filled / (len(_SECTION_WORDS) + 1)
-        + 0.10 * (bool(begun) and [*num_words][-1] == _SUMMARY)
+        + 0.55 * _share_in_order(ranks, len(PARTS))
+        + 0.20 * num_filled / (len(PARTS) + 1)
+        + 0.10 * (bool(begun) and [*num_words][-1] == SUMMARY)
     )
     return min(reward, 1.0)  # in binary the weights may add up to a little more
 
@@ -230,13 +207,9 @@ def _contradicts_itself(names: set[str]) -> bool:
 def _count_section_words(reasoning: str) -> dict[str, int]:
     """Return the number of words of each section, in the order in which they are begun."""
     num_words: dict[str, int] = {}
-    section: str | None = None
-    for start, end in split_sentences(reasoning):
-        sentence = reasoning[start:end]
-        match = _SECTION.search(sentence)
-        section = match.lastgroup if match else section
-        if section is not None:
-            num_words[section] = num_words.get(section, 0) + len(sentence.split())
+    for section in split_reasoning(reasoning):
+        words = reasoning[section.start : section.end].split()
+        num_words[section.name] = num_words.get(section.name, 0) + len(words)
     return num_words
 
 

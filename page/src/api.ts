@@ -50,6 +50,11 @@ export async function fetchModel(): Promise<string> {
   return data[0]?.id ?? "";
 }
 
+/** Fetch the film that the gateway was started with. Rejects with `ApiError`. */
+export async function fetchFilm(): Promise<Blob> {
+  return (await call("film", {})).blob();
+}
+
 /** Read a film. Rejects with `ApiError`, and with `AbortError` after `signal`. */
 export async function* streamReading(
   film: Blob,

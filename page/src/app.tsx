@@ -40,7 +40,10 @@ export function App() {
     void controller.open(file);
   }
 
-  useEffect(() => void controller.connect(), []);
+  useEffect(() => {
+    void controller.connect();
+    if (location.hash === "#film") void controller.openGiven();
+  }, []);
   useDroppedFile(open);
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => event.key === "Escape" && select(null);

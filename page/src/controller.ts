@@ -2,6 +2,7 @@
 
 import {
   ApiError,
+  fetchFilm,
   fetchModel,
   isAbort,
   keepKey,
@@ -100,6 +101,15 @@ export class Controller {
       this.set({ model: await fetchModel(), isReachable: true });
     } catch (error) {
       this.fail(error, null);
+    }
+  }
+
+  /** Open the film that the gateway was started with. */
+  async openGiven(): Promise<void> {
+    try {
+      await this.open(await fetchFilm());
+    } catch (error) {
+      this.fail(error, () => void this.openGiven());
     }
   }
 

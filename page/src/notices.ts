@@ -42,7 +42,10 @@ export function noticesOf(reading: Reading): Notice[] {
       ? `The answer has names that are not among the 14 labels: ${reading.unknown_labels.join(", ")}.`
       : undefined,
   ];
-  const notes = (reading.film?.flags ?? []).map((flag) => say(FLAGS, flag));
+  const notes = [
+    ...reading.differential.map((item) => `Left open by the text: ${item.findings.join(" or ")}.`),
+    ...(reading.film?.flags ?? []).map((flag) => say(FLAGS, flag)),
+  ];
   const model = reading.provenance.model_notice;
   return [
     ...make("warning", warnings),

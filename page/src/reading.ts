@@ -25,12 +25,20 @@ export interface Contradiction {
   kind: string;
 }
 
+/** A sentence of the reasoning that leaves several findings open. */
+export interface Alternatives {
+  findings: string[];
+  start: number;
+  end: number;
+}
+
 export interface Reading {
   schema: string;
   outcome: string;
   issues: string[];
   findings: Finding[];
   contradictions: Contradiction[];
+  differential: Alternatives[];
   unknown_labels: string[];
   reasoning: string;
   answer: string;

@@ -8,11 +8,12 @@ export function makeFinding(label: string, changes: Partial<Finding> = {}): Find
 
 export function makeReading(changes: Partial<Reading> = {}): Reading {
   return {
-    schema: "cxr-reason/reading/2",
+    schema: "cxr-reason/reading/3",
     outcome: "complete",
     issues: [],
     findings: [],
     contradictions: [],
+    differential: [],
     unknown_labels: [],
     reasoning: "The heart is large.",
     answer: "Cardiomegaly",

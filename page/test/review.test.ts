@@ -60,13 +60,15 @@ it("says every state of a reading, unknown ones by their name", () => {
     issues: ["missing_tag", "unknown_label", "brand_new"],
     unknown_labels: ["Scoliosis"],
     contradictions: [{ label: "Edema", kind: "not_in_answer" }],
+    differential: [{ findings: ["Edema", "Pneumonia"], start: 0, end: 1 }],
     film: { image_digest: "", flags: ["view_unknown"] },
   });
   reading.provenance.model_notice = "Untrained.";
   const texts = noticesOf(reading)
     .map((notice) => notice.text)
     .join("\n");
-  for (const part of [/token limit/, /tag/, /brand new/, /Scoliosis/, /PA or AP/, /Untrained/]) {
+  const parts = [/token limit/, /tag/, /brand new/, /Scoliosis/, /Edema or Pneumonia/, /PA or AP/];
+  for (const part of [...parts, /Untrained/]) {
     expect(texts).toMatch(part);
   }
   expect(contradictionsOf(reading, "Edema")).toHaveLength(1);

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cxr_reason.audit import (
-    Contradiction,
-    Evidence,
-    Finding,
-)
+from cxr_reason.audit import Contradiction, Evidence, Finding
 from cxr_reason.consensus import UNCALIBRATED, Calibration, audit_traces
 from cxr_reason.errors import BadRequestError
 from cxr_reason.film import FilmInfo
+from cxr_reason.outline import (
+    Alternatives,
+    ReasoningSection,
+    find_alternatives,
+    split_reasoning,
+)
 from cxr_reason.trace import Trace
 
-SCHEMA = "cxr-reason/reading/2"
+SCHEMA = "cxr-reason/reading/3"
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis."
 
 
@@ -86,6 +88,8 @@ class Reading:
         issues: Values of `trace.Issue`.
         findings: Labels that the answer or the reasoning speaks of, with their evidence.
         contradictions: Labels on which answer and reasoning differ.
+        differential: Sentences of the reasoning that leave several findings open.
+        sections: The reasoning by the parts of the film that it goes through.
         unknown_labels: Other names in the answer, as written.
         reasoning: Text of the thinking.
         answer: Text of the answer.
@@ -100,6 +104,8 @@ class Reading:
     issues: tuple[str, ...]
     findings: tuple[Finding, ...]
     contradictions: tuple[Contradiction, ...]
+    differential: tuple[Alternatives, ...]
+    sections: tuple[ReasoningSection, ...]
     unknown_labels: tuple[str, ...]
     reasoning: str
     answer: str
@@ -140,6 +146,11 @@ class Reading:
                 contradictions=tuple(
                     Contradiction(**item) for item in fields.pop("contradictions")
                 ),
+                differential=tuple(
+                    Alternatives(**{**item, "findings": tuple(item["findings"])})
+                    for item in fields.pop("differential")
+                ),
+                sections=tuple(ReasoningSection(**item) for item in fields.pop("sections")),
                 unknown_labels=tuple(fields.pop("unknown_labels")),
                 traces=tuple(fields.pop("traces")),
                 **fields,
@@ -164,6 +175,8 @@ def make_reading(
         issues=tuple(issue.value for issue in trace.issues),
         findings=findings,
         contradictions=contradictions,
+        differential=find_alternatives(trace.reasoning),
+        sections=split_reasoning(trace.reasoning),
         unknown_labels=trace.unknown_labels,
         reasoning=trace.reasoning,
         answer=trace.answer,

@@ -101,6 +101,8 @@ class ReadingView(JupyterMixin):
             yield Text(f"issue    {issue}", "yellow")
         for contradiction in reading.contradictions:
             yield Text(f"conflict {contradiction.label}: {contradiction.kind}", "red")
+        for alternatives in reading.differential:
+            yield Text(f"open     {' or '.join(alternatives.findings)}")
         for flag in reading.film.flags if reading.film else ():
             yield Text(f"film     {flag}", "yellow")
         usage = reading.usage
