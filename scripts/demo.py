@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +16,8 @@ from rich.console import Console
 from cxr_reason.cli import interruptible, run, running_server
 from cxr_reason.client import Client
 from cxr_reason.engine.cli import build
+from cxr_reason.gateway.config import GatewayConfig
+from cxr_reason.gateway.service import GatewayService
 from cxr_reason.render import print_stream
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonServer
@@ -35,7 +40,7 @@ def demo(
         bool, typer.Option("--json", help="End with the reading as one line of JSON on stdout.")
     ] = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the server running until Ctrl-C.")
+        bool, typer.Option("--keep", help="Leave the server and its page running until Ctrl-C.")
     ] = False,
 ) -> None:
     """Build, serve and read one film on this machine; then stop the server."""
@@ -55,14 +60,32 @@ def demo(
             sys.stdout.write(reading.to_json() + "\n")
             sys.stdout.flush()
         if keep:
-            _explain(console, server)
-            server.wait()
+            with running_page(server, path) as url:
+                _explain(console, server, url)
+                server.wait()
 
 
-def _explain(console: Console, server: TritonServer) -> None:
+@contextmanager
+def running_page(server: TritonServer, film: Path) -> Iterator[str]:
+    """Run the gateway beside a server, and yield where its page reads a film."""
+    gateway = GatewayService.for_server(
+        server.grpc_address, GatewayConfig(), host="127.0.0.1", port=0, film=film
+    )
+    thread = threading.Thread(target=gateway.run, name="gateway")
+    thread.start()
+    try:
+        yield f"{gateway.url}/#film"
+    finally:
+        gateway.stop()
+        thread.join()
+
+
+def _explain(console: Console, server: TritonServer, url: str) -> None:
     command = f".venv/bin/cxr-reason read FILE --server {server.grpc_address}"
     body = '{"image": "data:;base64,…", "prompt": "Find abnormalities and support devices."}'
-    console.print("\nThe server stays until Ctrl-C. Ask it:", style="bold")
+    console.print("\nThe server stays until Ctrl-C. Read the film in a browser:", style="bold")
+    console.print(f"  {url}", highlight=False)
+    console.print("or ask the server:", style="bold")
     console.print(f"  {command}", highlight=False)
     console.print(
         f"  curl http://{server.http_address}/v2/models/cxr_reasoning/generate_stream -d '{body}'",

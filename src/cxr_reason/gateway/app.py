@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 
 from cxr_reason import __version__
 from cxr_reason.client import AsyncClient
@@ -36,13 +36,16 @@ PAGE = Path(__file__).with_name("page")
 _STATUS_LEFT = 499  # nobody sees it but the log
 
 
-def make_app(client: AsyncClient, config: GatewayConfig, *, page: Path = PAGE) -> FastAPI:
+def make_app(
+    client: AsyncClient, config: GatewayConfig, *, page: Path = PAGE, film: Path | None = None
+) -> FastAPI:
     """Return the application.
 
     Args:
         client: Asks the server; closed with the application.
         config: Keys and limits.
         page: Folder of the built page; where it has no index.html, there is no page.
+        film: File that the page opens by itself at the address `/#film`.
     """
     # Its parser warns with pieces of what it is given.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
@@ -69,6 +72,8 @@ def make_app(client: AsyncClient, config: GatewayConfig, *, page: Path = PAGE) -
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(CallerLeftError, _answer_leaving)
     app.add_exception_handler(ClientDisconnect, _answer_leaving)
+    if film is not None:
+        app.get("/film")(lambda: FileResponse(film))
     if (page / "index.html").is_file():
         app.mount("/", StaticFiles(directory=page, html=True))
     app.add_middleware(Admission, config=config)

@@ -25,6 +25,7 @@ class GatewayService:
         host: Interface.
         port: Port; 0 takes a free one.
         page: Folder of the built page.
+        film: File that the page opens by itself; its address is `url` with `/#film` then.
 
     Attributes:
         url: Where it answers.
@@ -42,6 +43,7 @@ class GatewayService:
         host: str = "127.0.0.1",
         port: int = 8080,
         page: Path = PAGE,
+        film: Path | None = None,
     ) -> None:
         config.check_host(host)
         self._socket = _bind(host, port)
@@ -49,7 +51,7 @@ class GatewayService:
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                make_app(client, config, page=page),
+                make_app(client, config, page=page, film=film),
                 # Its lines name addresses and whole URLs.
                 access_log=False,
                 log_config=None,
@@ -60,12 +62,18 @@ class GatewayService:
 
     @classmethod
     def for_server(
-        cls, server: str, config: GatewayConfig, *, host: str, port: int
+        cls,
+        server: str,
+        config: GatewayConfig,
+        *,
+        host: str,
+        port: int,
+        film: Path | None = None,
     ) -> GatewayService:
         """Return the gateway of a server at an address, given as for `Client`."""
         # A caller's own library repeats a request that was refused; two that do would multiply.
         client = AsyncClient(server, timeout_s=config.timeout_s, max_retries=0)
-        return cls(client, config, host=host, port=port)
+        return cls(client, config, host=host, port=port, film=film)
 
     @property
     def is_started(self) -> bool:
