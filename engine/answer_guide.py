@@ -7,6 +7,7 @@ A token that the grammar does not allow gets the logit -inf. Grammar and token m
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 from llguidance import LLMatcher, LLTokenizer
@@ -28,7 +29,7 @@ _LABELS = " | ".join(json.dumps(label) for label in LABELS)
 
 
 class AnswerGuides:
-    """Makes the guides of one engine.
+    """Makes the guides of one engine. The vocabulary is read when the first one is asked for.
 
     Args:
         tokenizer: Path of `tokenizer.json`.
@@ -37,7 +38,13 @@ class AnswerGuides:
     """
 
     def __init__(self, tokenizer: Path, *, vocab_size: int, stop_token_id: int) -> None:
-        self._tokenizer = LLTokenizer(_without_gaps(tokenizer), vocab_size, stop_token_id)
+        self._file = tokenizer
+        self._vocab_size = vocab_size
+        self._stop_token_id = stop_token_id
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        return LLTokenizer(_without_gaps(self._file), self._vocab_size, self._stop_token_id)
 
     def make(self, answer_format: str) -> AnswerGuide:
         """Return a guide for one generation.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -60,24 +57,16 @@ def demo(
             sys.stdout.write(reading.to_json() + "\n")
             sys.stdout.flush()
         if keep:
-            with running_page(server, path) as url:
-                _explain(console, server, url)
+            with make_page(server, path).in_background() as url:
+                _explain(console, server, f"{url}/#film")
                 server.wait()
 
 
-@contextmanager
-def running_page(server: TritonServer, film: Path) -> Iterator[str]:
-    """Run the gateway beside a server, and yield where its page reads a film."""
-    gateway = GatewayService.for_server(
+def make_page(server: TritonServer, film: Path) -> GatewayService:
+    """Return the gateway of a server; its page reads the film at the address `/#film`."""
+    return GatewayService.for_server(
         server.grpc_address, GatewayConfig(), host="127.0.0.1", port=0, film=film
     )
-    thread = threading.Thread(target=gateway.run, name="gateway")
-    thread.start()
-    try:
-        yield f"{gateway.url}/#film"
-    finally:
-        gateway.stop()
-        thread.join()
 
 
 def _explain(console: Console, server: TritonServer, url: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 
 from cxr_reason.client import AsyncClient
@@ -33,15 +32,7 @@ def running_gateway(server, config=None, **arguments):
     address = [server] if isinstance(server, str) else []
     client = AsyncClient(*address, timeout_s=config.timeout_s, max_retries=0, **transport)
     service = GatewayService(client, config, port=0, **arguments)
-    thread = threading.Thread(target=service.run, name="gateway")
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not service.is_started:
-        assert time.monotonic() < deadline and thread.is_alive(), "the gateway did not start"
-        time.sleep(0.01)
-    try:
+    with service.in_background():
         yield service
-    finally:
-        service.stop()
-        thread.join(15)
-        assert not thread.is_alive(), "the gateway did not stop"
+    alive = [thread.name for thread in threading.enumerate()]
+    assert "gateway" not in alive, "the gateway did not stop"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 import runpy
-import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +28,14 @@ browser, open_page, expect = (_BROWSER[name] for name in ("browser", "open_page"
 open_film, read_film = _BROWSER["open_film"], _BROWSER["read_film"]
 canvas_pixels, decision = _BROWSER["canvas_pixels"], _BROWSER["decision"]
 
+READING_MS = _BROWSER["READING_MS"]
+_DEMO = Path(__file__).parents[1] / "scripts" / "demo.py"
+
 pytestmark = pytest.mark.server
 
 
-@contextmanager
-def running_gateway(server: TritonServer) -> Iterator[str]:
-    """Run a gateway in a thread; yield its address."""
-    service = GatewayService.for_server(
-        server.grpc_address, GatewayConfig(), host="127.0.0.1", port=0
-    )
-    thread = threading.Thread(target=service.run, daemon=True)
-    thread.start()
-    try:
-        while not service.is_started:
-            assert thread.is_alive()
-            thread.join(0.02)
-        yield f"{service.url}/"
-    finally:
-        service.stop()
-        thread.join(30)
+def make_gateway(server: TritonServer) -> GatewayService:
+    return GatewayService.for_server(server.grpc_address, GatewayConfig(), host="127.0.0.1", port=0)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +55,7 @@ def trained_server(
 def page(
     browser: Any, trained_server: TritonServer, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
-    with running_gateway(trained_server) as url:
+    with make_gateway(trained_server).in_background() as url:
         yield from open_page(browser, url, request.node.name)
 
 
@@ -77,7 +64,7 @@ def endless_page(
     browser: Any, server: TritonServer, request: pytest.FixtureRequest
 ) -> Iterator[Any]:
     """The page over a random checkpoint: its readings end only at the token limit."""
-    with running_gateway(server) as url:
+    with make_gateway(server).in_background() as url:
         yield from open_page(browser, url, request.node.name)
 
 
@@ -127,6 +114,16 @@ def test_rg1_is_read_from_opening_to_export(
     reading = Reading.from_json(json.dumps(review["reading"]))
     assert (reading.text, reading.findings) == (expected.text, expected.findings)
     assert review["is_signed_off"]
+
+
+def test_the_page_of_the_demo_reads_its_film_by_itself(
+    browser: Any, trained_server: TritonServer, rg1_path: Path, request: pytest.FixtureRequest
+) -> None:
+    make_page = runpy.run_path(str(_DEMO))["make_page"]
+    with make_page(trained_server, rg1_path).in_background() as url:
+        for page in open_page(browser, f"{url}/#film", request.node.name):
+            expect(page.locator(".phase")).to_have_text("Reading complete", timeout=READING_MS)
+            assert page.locator("tbody th[scope=row]").count()
 
 
 def test_several_traces_give_shares(page: Any, rg1_path: Path) -> None:

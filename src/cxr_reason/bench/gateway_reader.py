@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,8 +13,6 @@ from cxr_reason.bench.serving_readers import TIMEOUT_S, Answer
 from cxr_reason.gateway.config import GatewayConfig, Limits
 from cxr_reason.gateway.service import GatewayService
 
-_START_TIMEOUT_S = 30.0
-
 
 @contextmanager
 def running_gateway(server: str) -> Iterator[GatewayReader]:
@@ -23,16 +20,8 @@ def running_gateway(server: str) -> Iterator[GatewayReader]:
     limits = Limits(requests_per_minute=10**6, max_in_flight=1024)
     config = GatewayConfig(timeout_s=TIMEOUT_S, limits=limits)
     service = GatewayService.for_server(server, config, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=service.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not service.is_started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    try:
-        yield GatewayReader(service.url.removeprefix("http://"))
-    finally:
-        service.stop()
-        thread.join()
+    with service.in_background() as url:
+        yield GatewayReader(url.removeprefix("http://"))
 
 
 class GatewayReader:

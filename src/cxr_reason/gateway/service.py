@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -75,18 +78,31 @@ class GatewayService:
         client = AsyncClient(server, timeout_s=config.timeout_s, max_retries=0)
         return cls(client, config, host=host, port=port, film=film)
 
-    @property
-    def is_started(self) -> bool:
-        """Whether it answers."""
-        return self._uvicorn.started
-
     def run(self) -> None:
-        """Answer until `stop` or a signal."""
+        """Answer until a signal."""
         self._uvicorn.run(sockets=[self._socket])
 
-    def stop(self) -> None:
-        """End `run` from another thread, after the answers under way."""
-        self._uvicorn.should_exit = True
+    @contextmanager
+    def in_background(self) -> Iterator[str]:
+        """Answer in a thread; at the end wait for the answers under way.
+
+        Yields:
+            `url`, once it answers.
+
+        Raises:
+            ServerError: It did not start.
+        """
+        thread = threading.Thread(target=self.run, name="gateway", daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive() and not self._uvicorn.started:
+                thread.join(0.01)
+            if not self._uvicorn.started:
+                raise ServerError("gateway: ended as it started; its log says why")
+            yield self.url
+        finally:
+            self._uvicorn.should_exit = True
+            thread.join(2 * _GRACE_S)
 
 
 def log_to_stderr() -> None:
