@@ -45,7 +45,7 @@ _TOOLS = {
     "onnx": (*_COMMON_TOOLS, "onnxruntime", "onnxruntime-genai"),
 }
 # Bytes a parameter of the decoder takes on disk: integers with their block scales.
-_DECODER_BYTES = {"fp32": 4.0, "int8": 1.07, "int4": 0.57}
+_DECODER_BYTES = {"fp32": 4.0, "int8": 1.04, "int4": 0.54}
 
 Report = Callable[[str, float], None]
 
@@ -86,10 +86,12 @@ class BuildPlan:
     @property
     def _onnx_steps(self) -> tuple[tuple[str, str], ...]:
         many_rows = "int8" if self.has_integers else "fp32"
+        refine = ("int4", "scales of the int4 weights, searched for the least error")
         prefill = ("prefill", "decoder for prompts → prefill.onnx, int8")
         return (
             ("vision", f"vision tower and projector → vision.onnx, {many_rows}"),
             ("decoder", f"decoder → decoder.onnx, {self.precision}"),
+            *([refine] if self.precision == "int4" else []),
             *([prefill] if self.has_integers else []),
         )
 
@@ -236,6 +238,7 @@ def _run_onnx_steps(plan: BuildPlan, folder: Path, report: Report) -> None:
     from cxr_reason.engine.onnx.export_decoder import export_decoder, export_embeddings
     from cxr_reason.engine.onnx.export_int8 import quantize_vision, write_prefill
     from cxr_reason.engine.onnx.export_vision import export_vision
+    from cxr_reason.engine.onnx.int4 import refine_int4
 
     report("vision", 0.0)
     export_vision(plan.checkpoint, folder)
@@ -248,6 +251,9 @@ def _run_onnx_steps(plan: BuildPlan, folder: Path, report: Report) -> None:
         precision=plan.precision,
         report=lambda part: report("decoder", part),
     )
+    if plan.precision == "int4":
+        report("int4", 0.0)
+        refine_int4(plan.checkpoint, folder)
     if plan.has_integers:
         report("prefill", 0.0)
         write_prefill(plan.checkpoint, folder)

@@ -21,6 +21,7 @@ from cxr_reason.engine.base import (
     VisualInput,
 )
 from cxr_reason.engine.onnx import decoder
+from cxr_reason.engine.onnx.int4 import pack, search_blocks
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
@@ -38,8 +39,10 @@ def read_rounded_weights(folder: Path) -> dict[str, npt.NDArray[np.float32]]:
             packed, scales = (initializers[name] for name in node.input[1:3])
             # Two values a byte, the low half first, around a zero point of 8.
             values = np.stack([packed & 15, packed >> 4], axis=-1).astype(np.float32) - 8
-            blocks = values.reshape(*scales.shape, 32) * scales[..., None]
-            weights[node.name] = blocks.reshape(len(packed), -1)
+            scales = scales.reshape(len(packed), -1, 1)
+            columns = next(item.i for item in node.attribute if item.name == "K")
+            blocks = values.reshape(*scales.shape[:2], -1) * scales
+            weights[node.name] = blocks.reshape(len(packed), -1)[:, :columns]
     return weights
 
 
@@ -87,10 +90,43 @@ def test_int4_logits_are_those_of_the_rounded_weights(
                 module.weight.copy_(torch.from_numpy(weight))
         for film, unrounded in zip(encoded, exact, strict=True):
             expected, logits = first_logits(rounded, film), first_logits(engine, film)
-            # Accuracy level 4 also rounds each block of 32 activations to int8, about 0.5 % a
+            # Accuracy level 4 also rounds each block of activations to int8, about 0.5 % a
             # product; rounding the weights changes the logits far more than that.
             assert cosine(logits, expected) > 0.99
             assert cosine(logits, expected) > cosine(logits, unrounded)
+
+
+@pytest.mark.parametrize("columns", [256, 200], ids=["whole-blocks", "short-block"])
+def test_searched_scales_are_nearer_than_those_of_the_largest_value(columns: int) -> None:
+    weight = torch.randn(64, columns, generator=torch.Generator().manual_seed(columns))
+    weight[3] = 0.0
+    weight[5, 7] = 100.0
+    integers, steps = search_blocks(weight, 128)
+    assert integers.shape == (64, 2, 128) and steps.shape == (64, 2)
+    assert integers.min() >= -8 and integers.max() <= 7
+    found = (integers * steps[..., None]).reshape(64, -1)[:, :columns]
+    plain = round_to_largest(weight, 128)
+    error, plain_error = (
+        np.square(value - weight.numpy()).sum(1) for value in (found, plain.numpy())
+    )
+    assert (error <= plain_error + 1e-6).all()
+    assert error.sum() < 0.95 * plain_error.sum()
+    assert not found[3].any()
+
+
+def round_to_largest(weight: torch.Tensor, block_size: int) -> torch.Tensor:
+    """Round as onnxruntime does: the value of the largest magnitude becomes -8."""
+    columns = weight.shape[1]
+    blocks = torch.nn.functional.pad(weight, (0, -columns % block_size)).reshape(-1, block_size)
+    step = blocks.gather(1, blocks.abs().argmax(1, keepdim=True)) / -8.0
+    step[step == 0.0] = 1.0
+    rounded = (blocks / step).round().clamp(-8, 7) * step
+    return rounded.reshape(len(weight), -1)[:, :columns]
+
+
+def test_packed_values_come_low_half_first() -> None:
+    integers = np.array([[[-8, 7, 0, 1]]], np.int8)
+    assert pack(integers).tolist() == [[[0xF0, 0x98]]]
 
 
 def cosine(a: Array, b: Array) -> float:

@@ -25,6 +25,8 @@ _OPTIONS = (
     f"filename={DECODER_MODEL}",
 )
 
+BLOCK_SIZE = 128  # weights of a row that share a scale
+
 
 def export_decoder(
     checkpoint: Checkpoint, folder: Path, *, precision: str, report: Callable[[float], None]
@@ -34,14 +36,15 @@ def export_decoder(
     Args:
         checkpoint: The source.
         folder: Gets `decoder.onnx` and `decoder.onnx.data`.
-        precision: "fp32", or "int8" or "int4" (block 32, symmetric, accuracy level 4).
+        precision: "fp32", or "int8" or "int4" (symmetric, accuracy level 4).
         report: Called with the part of the layers that are done, 0 to 1.
 
     Raises:
         EngineError: The builder failed; the message ends with its last lines.
     """
     num_layers = int(checkpoint.text["num_hidden_layers"])
-    options = [*_OPTIONS, *(["accuracy_level=4"] if precision != "fp32" else [])]
+    integers = [f"block_size={BLOCK_SIZE}", "accuracy_level=4"]
+    options = [*_OPTIONS, *(integers if precision != "fp32" else [])]
     with tempfile.TemporaryDirectory(dir=folder, prefix="decoder-") as scratch:
         output = Path(scratch) / "output"
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]

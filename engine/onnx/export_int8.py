@@ -14,12 +14,11 @@ import onnx_ir as ir
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.onnx.decoder import DECODER_MODEL, PREFILL_MODEL
+from cxr_reason.engine.onnx.decoder_weights import is_layer_product, load_weight
 from cxr_reason.engine.onnx.int8 import Int8Writer, save_int8
 from cxr_reason.engine.onnx.vision import VISION_MODEL
 
 _VISION_LAYER = re.compile(r"blocks\.\d+\.")
-_DECODER_LAYER = re.compile(r"/model/layers\.(\d+)/(attn|mlp)/(\w+_proj)/MatMul")
-_CHECKPOINT_NAMES = {"attn": "self_attn", "mlp": "mlp"}
 
 
 def quantize_vision(folder: Path) -> None:
@@ -61,9 +60,6 @@ def write_prefill(checkpoint: Checkpoint, folder: Path) -> None:
     graph.outputs[:] = [value for value in graph.outputs if value.name != "logits"]
     writer = Int8Writer(graph)
     for node in list(graph):
-        layer = _DECODER_LAYER.match(node.name or "")
-        if layer is not None:
-            number, part, projection = layer.groups()
-            name = f"layers.{number}.{_CHECKPOINT_NAMES[part]}.{projection}.weight"
-            writer.replace(node, checkpoint.load_tensor(name).float().numpy())
+        if is_layer_product(node.name):
+            writer.replace(node, load_weight(checkpoint, node.name or "").numpy())
     save_int8(model, folder / PREFILL_MODEL)
