@@ -2,7 +2,7 @@
 
     PYTHONPATH=src python benchmarks/gpu_acceptance.py            at most 8 minutes, no network
     PYTHONPATH=src python benchmarks/gpu_acceptance.py --quick    the same steps, tiny, on a CPU
-    python benchmarks/gpu_acceptance.py --tensorrt-llm ENGINE     the backend tensorrt-llm instead,
+    python benchmarks/gpu_acceptance.py --tensorrt-llm ENGINE…    the backend tensorrt-llm instead,
                                                                   where it is installed
 
 Needs torch, triton, transformers and numpy only. In order: all kernels against their references;
@@ -110,7 +110,7 @@ def run(quick: bool, seed: int) -> int:
     return 0 if is_complete else 1
 
 
-def run_tensorrt_llm(folder: Path, seed: int) -> int:
+def run_tensorrt_llm(engines: list[Path], seed: int, *, data: str, num_films: int) -> int:
     """Run the steps of `gpu_trtllm`; return the exit status."""
     import gpu_trtllm
     import torch
@@ -127,7 +127,7 @@ def run_tensorrt_llm(folder: Path, seed: int) -> int:
     print(f"signatures: {len(problems)} problems; copy {bandwidth / 1e9:.0f} GB/s")
     results: list[dict[str, Any]] = []
     is_complete = not problems
-    for name, step in gpu_trtllm.run_steps(folder, bandwidth):
+    for name, step in gpu_trtllm.run_steps(engines, bandwidth, data=data, num_films=num_films):
         try:
             rows = step()
         except Exception:  # the other steps still run
@@ -157,8 +157,16 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="interpret tiny shapes on the CPU")
     parser.add_argument("--seed", type=int, default=secrets.randbits(31))
     parser.add_argument(
-        "--tensorrt-llm", type=Path, metavar="ENGINE", help="engine of that backend to run"
+        "--tensorrt-llm",
+        type=Path,
+        nargs="+",
+        metavar="ENGINE",
+        help="engines of that backend, one for each precision; the first, in bf16, runs all steps",
     )
+    parser.add_argument(
+        "--data", default="phantoms", help="what accuracy is measured on: cxr-reason evaluate"
+    )
+    parser.add_argument("--films", type=int, default=500, help="films of it")
     arguments = parser.parse_args()
     if arguments.quick:
         os.environ["TRITON_INTERPRET"] = "1"
@@ -169,7 +177,9 @@ def main() -> int:
             print("gpu_acceptance: no CUDA device here, nothing was run; --quick needs none")
             return 2
     if arguments.tensorrt_llm is not None:
-        return run_tensorrt_llm(arguments.tensorrt_llm, arguments.seed)
+        return run_tensorrt_llm(
+            arguments.tensorrt_llm, arguments.seed, data=arguments.data, num_films=arguments.films
+        )
     return run(arguments.quick, arguments.seed)
 
 

@@ -7,8 +7,8 @@ In order, each on its own so that a failure leaves the others:
                  CUDA graphs on and off
     vision       the TensorRT engine, with and without our kernels as plugins, against transformers
     speed        ms to the first token and from token to token, beside the memory bandwidth's floor
-
-Accuracy per precision is `cxr-reason evaluate` on each engine, load is aiperf: docs/deploy-gpu.md.
+    accuracy     `cxr-reason evaluate` on every engine that was given, one for each precision
+    load         `cxr-reason bench serving --aiperf`: the server under 1 to 64 requests at once
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import inspect
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ GRIDS = ((34, 34), (36, 30))  # 476 x 476 and 504 x 420 pixels
 NUM_PARITY_TOKENS = 50
 NUM_TIMED_TOKENS = 128
 NUM_RUNS = 5
+CONCURRENCY = (1, 2, 4, 8, 16, 32, 64)
 PACKAGES = ("tensorrt_llm", "tensorrt", "torch", "transformers", "triton", "numpy")
 
 Row = dict[str, Any]
@@ -203,6 +206,45 @@ def count_bytes_a_token(decoder: Checkpoint) -> int:
     return sum(decoder.load_tensor(name).nbytes for name in names)
 
 
+def measure_accuracy(engines: Sequence[Path], data: str, num_films: int) -> Iterator[Row]:
+    """Evaluate every engine on the same films; the first is what the others are compared with."""
+    baseline: dict[str, float] = {}
+    for folder in engines:
+        precision = read_manifest(folder).precision
+        values = {
+            item["metric"]: item["ours"]
+            for item in run_command(
+                "evaluate", "--engine", str(folder), "--data", data, "--limit", str(num_films)
+            )
+            if item["case"] == "all" and item["ours"] is not None
+        }
+        baseline = baseline or values
+        for metric, value in values.items():
+            first = baseline.get(metric)
+            yield row(f"{precision}, {data}", metric, "1", value, "first engine", first, num_films)
+
+
+def measure_load(folder: Path) -> list[Row]:
+    """Put Triton with the engine under load, through the client and with aiperf."""
+    levels = ",".join(map(str, CONCURRENCY))
+    return run_command("bench", "serving", str(folder), "--aiperf", "--concurrency", levels)
+
+
+def run_command(*arguments: str) -> list[Row]:
+    """Run `cxr-reason … --json`; return the results in its last line.
+
+    Raises:
+        RuntimeError: It failed; with its last lines.
+    """
+    command = [str(Path(sys.executable).with_name("cxr-reason")), *arguments, "--json"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        lines = [*process.stdout.splitlines(), *process.stderr.splitlines()]
+        raise RuntimeError("\n".join(lines[-20:]))
+    results: list[Row] = json.loads(process.stdout.splitlines()[-1])["results"]
+    return results
+
+
 def row(
     case: str,
     metric: str,
@@ -225,9 +267,12 @@ def row(
     }
 
 
-def run_steps(folder: Path, bandwidth: float) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
-    """Yield name and work of each step."""
+def run_steps(
+    engines: Sequence[Path], bandwidth: float, *, data: str, num_films: int
+) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
+    """Yield name and work of each step; all but the accuracy is of the first engine."""
     installed_release()
+    folder = engines[0]
     for batch in (1, 8):
         for cuda_graphs in (True, False):
             yield (
@@ -236,3 +281,5 @@ def run_steps(folder: Path, bandwidth: float) -> Iterator[tuple[str, Callable[[]
             )
     yield "vision", lambda: list(check_vision(folder))
     yield "speed", lambda: list(measure_speed(folder, bandwidth))
+    yield "accuracy", lambda: list(measure_accuracy(engines, data, num_films))
+    yield "load", lambda: measure_load(folder)

@@ -61,6 +61,22 @@ def test_signatures_are_compared_with_the_installed_package(
         assert problems == []
 
 
+def test_accuracy_is_measured_on_every_engine_beside_the_first(
+    monkeypatch: pytest.MonkeyPatch, engine_dirs: dict[str, Path]
+) -> None:
+    """With engines of the other backend: the command is the same."""
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    import gpu_trtllm
+
+    engines = [engine_dirs["fp32"], engine_dirs["int4"]]
+    rows = list(gpu_trtllm.measure_accuracy(engines, "phantoms", 2))
+    macro = [one for one in rows if one["metric"] == "macro F1"]
+    assert [one["case"] for one in macro] == ["fp32, phantoms", "int4, phantoms"]
+    assert macro[1]["baseline_value"] == macro[0]["ours"]
+    with pytest.raises(RuntimeError, match="data"):
+        list(gpu_trtllm.measure_accuracy(engines, "no-such-data", 2))
+
+
 def make_package(folder: Path, table: dict[str, dict[str, dict[str, object]]] | None) -> Path:
     """Write modules with a class or method of the right parameters for each entry."""
     path = REPOSITORY / "tests" / "trtllm_stand_in" / "signatures.json"
