@@ -162,7 +162,7 @@ def test_whole_run(engine_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert added == {
         f"{metric}, added by {name}"
         for metric in ("time to first token", "end to end")
-        for name in ("Triton", "the ensemble", "gateway and Triton")
+        for name in ("Triton", "the ensemble", "the gateway")
     }
     assert next(row["ours"] for row in rows if row["metric"] == "peak memory") > 0
 

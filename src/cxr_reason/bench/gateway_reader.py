@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from cxr_reason.bench.serving_readers import TIMEOUT_S, Answer
 from cxr_reason.gateway.config import GatewayConfig, Limits
 from cxr_reason.gateway.service import GatewayService
+from cxr_reason.serving.reason_request import hash_image
 
 
 @contextmanager
@@ -36,8 +37,16 @@ class GatewayReader:
 
     def read(self, film: bytes, max_tokens: int) -> Answer:
         """Read one film; the time to the first token is that to the first event with text."""
+        return self._read({"max_tokens": str(max_tokens)}, film)
+
+    def read_again(self, film: bytes, max_tokens: int) -> Answer:
+        """Read a film that the server holds, by its digest."""
+        fields = {"max_tokens": str(max_tokens), "image_digest": hash_image(film)}
+        return self._read(fields, None)
+
+    def _read(self, fields: dict[str, str], film: bytes | None) -> Answer:
         boundary = uuid.uuid4().hex
-        body = _make_form(boundary, film, {"max_tokens": str(max_tokens), "stream": "true"})
+        body = _make_form(boundary, film, {**fields, "stream": "true"})
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
         start_s = time.perf_counter()
@@ -67,15 +76,16 @@ class GatewayReader:
         return Answer("", 0, 0.0, time.perf_counter() - start_s, event or "unavailable")
 
 
-def _make_form(boundary: str, film: bytes, fields: dict[str, str]) -> bytes:
+def _make_form(boundary: str, film: bytes | None, fields: dict[str, str]) -> bytes:
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
     ]
-    parts.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="film"; filename="film"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n".encode()
-        + film
-        + b"\r\n"
-    )
+    if film is not None:
+        parts.append(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="film"; filename="film"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n".encode()
+            + film
+            + b"\r\n"
+        )
     return b"".join([*parts, f"--{boundary}--\r\n".encode()])

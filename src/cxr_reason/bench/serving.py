@@ -22,10 +22,11 @@ from cxr_reason.bench.serving_readers import (
     Answer,
     DirectReader,
     EnsembleReader,
+    EventReader,
     Read,
     ServerReader,
 )
-from cxr_reason.bench.serving_rows import print_rows, rows_of_cost, rows_of_load
+from cxr_reason.bench.serving_rows import TRITON, print_rows, rows_of_cost, rows_of_load
 from cxr_reason.bench.serving_settings import ServingBench
 from cxr_reason.bench.worker_process import MemoryWatch
 from cxr_reason.engine.artifact import read_manifest
@@ -180,11 +181,25 @@ class _Session:
         answers = self._repeat(ensemble.read, "ensemble")
         rows += rows_of_cost(_SENT, "the ensemble", answers, direct.encoded)
         if self._bench.gateway:
-            from cxr_reason.bench.gateway_reader import running_gateway
+            rows += self._measure_gateway(server)
+        return rows
 
+    def _measure_gateway(self, server: TritonServer) -> list[dict[str, Any]]:
+        from cxr_reason.bench.gateway_reader import running_gateway
+
+        rows = []
+        reader = EventReader(server.grpc_address)
+        try:
             with running_gateway(server.grpc_address) as gateway:
-                answers = self._repeat(gateway.read, "gateway")
-            rows += rows_of_cost(_SENT, "gateway and Triton", answers, direct.sent)
+                for case, direct, through in (
+                    (_SENT, reader.read, gateway.read),
+                    (_NAMED, reader.read_again, gateway.read_again),
+                ):
+                    without = self._repeat(direct, f"client, {case}")
+                    answers = self._repeat(through, f"gateway, {case}")
+                    rows += rows_of_cost(case, "the gateway", answers, without, baseline=TRITON)
+        finally:
+            reader.close()
         return rows
 
     def _repeat(self, read: Read, name: str) -> list[Answer]:

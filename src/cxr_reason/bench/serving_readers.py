@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_reason.bench.film_encoder import make_film_encoder
-from cxr_reason.client import Client, SentFilm
+from cxr_reason.client import Client, DoneEvent, SentFilm, TextEvent
 from cxr_reason.client.open_transport import open_transport
 from cxr_reason.client.transport import Call, Deliver, Delivery, Request, Response, Transport
 from cxr_reason.contract import ENSEMBLE, IMAGE, MAX_TOKENS, PROMPT, READING, TEXT
@@ -131,6 +131,23 @@ class ServerReader:
         except CxrError as error:
             return Answer("", 0, 0.0, time.perf_counter() - start_s, error.code)
         return _finish(start_s, self._transport.first_text_s.pop(name, None), reading)
+
+
+class EventReader(ServerReader):
+    """The same, timed as the gateway can be: to the first event with text, after the first tag."""
+
+    def _read(self, film: bytes | SentFilm, max_tokens: int) -> Answer:
+        start_s = time.perf_counter()
+        first_s = None
+        try:
+            for event in self._client.stream(film, max_tokens=max_tokens):
+                if isinstance(event, TextEvent):
+                    first_s = first_s or time.perf_counter()
+                elif isinstance(event, DoneEvent):
+                    return _finish(start_s, first_s, event.reading)
+        except CxrError as error:
+            return Answer("", 0, 0.0, time.perf_counter() - start_s, error.code)
+        raise AssertionError("a stream ends with a DoneEvent or an error")
 
 
 class _TimedTransport(Transport):

@@ -14,10 +14,16 @@ from cxr_reason.bench.serving_load import Load
 from cxr_reason.bench.serving_readers import Answer
 
 ENGINE = "engine in this process"
+TRITON = "Triton, through the client"
 
 
 def rows_of_cost(
-    case: str, name: str, answers: Sequence[Answer], engine: Sequence[Answer]
+    case: str,
+    name: str,
+    answers: Sequence[Answer],
+    without: Sequence[Answer],
+    *,
+    baseline: str = ENGINE,
 ) -> list[dict[str, Any]]:
     """Return what a way to the engine adds, at the median, to the same request without it.
 
@@ -25,7 +31,8 @@ def rows_of_cost(
         case: What was asked.
         name: Of the way.
         answers: That came by it.
-        engine: That the engine gave in this process.
+        without: That came without it.
+        baseline: What gave those.
     """
     rows = []
     for metric, field in (
@@ -34,10 +41,10 @@ def rows_of_cost(
     ):
         medians = [
             statistics.median([getattr(answer, field) * 1e3 for answer in group])
-            for group in (answers, engine)
+            for group in (answers, without)
         ]
         values = [Value(median, "ms", len(answers)) for median in medians]
-        rows.append(make_row(case, f"{metric}, {name}", values[0], ENGINE, values[1]))
+        rows.append(make_row(case, f"{metric}, {name}", values[0], baseline, values[1]))
         added = Value(medians[0] - medians[1], "ms", len(answers))
         rows.append(make_row(case, f"{metric}, added by {name}", added, "", None))
     return rows
@@ -64,7 +71,7 @@ def print_rows(console: Console, title: str, rows: Sequence[dict[str, Any]]) -> 
     table = Table(title=title, title_justify="left")
     for name in ("", "metric", "unit"):
         table.add_column(name)
-    for name in ("value", ENGINE):
+    for name in ("value", "without it"):
         table.add_column(name, justify="right")
     previous = None
     for row in rows:
