@@ -18,6 +18,7 @@ else:
 
 _HEADER = re.compile(r"(?m)^# /// script\n(?P<content>(?:^#.*\n)+?)^# ///$")
 _TAIL_LINES = 6
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _RUST_FRAME = re.compile(r"\s+(?:\d+: |at )")
 
 
@@ -62,7 +63,7 @@ def make_environment(script: Path, folder: Path, log: Path) -> Path:
 
 def read_tail(log: Path) -> str:
     """Return the last lines of a log that say something: no blank ones, no frames of Rust."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = _COLOR.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
     lines = [line for line in lines if line.strip() and not _RUST_FRAME.match(line)]
     return "\n".join(lines[-_TAIL_LINES:])
 
