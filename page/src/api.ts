@@ -52,7 +52,7 @@ export async function fetchModel(): Promise<string> {
 
 /** Fetch the film that the gateway was started with. Rejects with `ApiError`. */
 export async function fetchFilm(): Promise<Blob> {
-  return (await call("film", {})).blob();
+  return (await call("v1/film", {})).blob();
 }
 
 /** Read a film. Rejects with `ApiError`, and with `AbortError` after `signal`. */

@@ -73,7 +73,7 @@ def make_app(
     app.add_exception_handler(CallerLeftError, _answer_leaving)
     app.add_exception_handler(ClientDisconnect, _answer_leaving)
     if film is not None:
-        app.get("/film")(lambda: FileResponse(film))
+        app.get("/v1/film")(lambda: FileResponse(film))
     if (page / "index.html").is_file():
         app.mount("/", StaticFiles(directory=page, html=True))
     app.add_middleware(Admission, config=config)
