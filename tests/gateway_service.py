@@ -32,7 +32,8 @@ def running_gateway(server, config=None, **arguments):
     address = [server] if isinstance(server, str) else []
     client = AsyncClient(*address, timeout_s=config.timeout_s, max_retries=0, **transport)
     service = GatewayService(client, config, port=0, **arguments)
+    before = set(threading.enumerate())
     with service.in_background():
         yield service
-    alive = [thread.name for thread in threading.enumerate()]
-    assert "gateway" not in alive, "the gateway did not stop"
+    left = [thread for thread in set(threading.enumerate()) - before if thread.name == "gateway"]
+    assert not left, "the gateway did not stop"
