@@ -212,11 +212,11 @@ def measure_accuracy(engines: Sequence[Path], data: str, num_films: int) -> Iter
     for folder in engines:
         precision = read_manifest(folder).precision
         values = {
-            item["metric"]: item["ours"]
+            item["metric"]: item["value"]
             for item in run_command(
                 "evaluate", "--engine", str(folder), "--data", data, "--limit", str(num_films)
             )
-            if item["case"] == "all" and item["ours"] is not None
+            if item["case"] == "all" and item["value"] is not None
         }
         baseline = baseline or values
         for metric, value in values.items():
