@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import onnx
+import onnxruntime_genai
 import pytest
 
 from cxr_reason.checkpoint import Checkpoint
@@ -37,6 +39,12 @@ def test_building_twice_gives_the_same_manifest(
 ) -> None:
     manifest = run_build(plan(nano, tmp_path / "again"), lambda step, part: None)
     assert manifest == read_manifest(engine_dir)
+
+
+def test_the_decoder_is_signed_with_its_builder_and_not_with_this_clone(engine_dir: Path) -> None:
+    model = onnx.load(engine_dir / "decoder.onnx", load_external_data=False)
+    builder = f"{onnxruntime_genai.__version__}+{onnxruntime_genai.__commit__[:7]}"
+    assert model.producer_version == builder
 
 
 def test_an_engine_that_is_up_to_date_is_known(engine_dir: Path, nano: Checkpoint) -> None:

@@ -5,6 +5,7 @@ The builder runs in a process of its own: it prints, and what it loads is freed 
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -51,8 +52,16 @@ def export_decoder(
         command += ["-i", str(checkpoint.folder), "-o", str(output), "-p", precision, "-e", "cpu"]
         command += ["-c", str(Path(scratch) / "cache"), "--extra_options", *options]
         lines: list[str] = []
+        # It signs the graph with the commit of whatever clone its package lies in, such as ours:
+        # an engine's digest would then change with every commit.
+        environment = {**os.environ, "GIT_DIR": os.devnull}
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            text=True,
+            errors="replace",
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
