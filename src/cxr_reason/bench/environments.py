@@ -63,7 +63,9 @@ def make_environment(script: Path, folder: Path, log: Path) -> Path:
 
 def read_tail(log: Path) -> str:
     """Return the last lines of a log that say something: no blank ones, no frames of Rust."""
-    lines = _COLOR.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
+    text = log.read_text(encoding="utf-8", errors="replace")
+    # Results are published: where somebody's home is does not belong there.
+    lines = _COLOR.sub("", text).replace(str(Path.home()), "~").splitlines()
     lines = [line for line in lines if line.strip() and not _RUST_FRAME.match(line)]
     return "\n".join(lines[-_TAIL_LINES:])
 
