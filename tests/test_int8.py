@@ -16,7 +16,8 @@ from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingPar
 from cxr_reason.engine.build import plan_build, read_budget, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.decoder import OnnxDecoder
-from cxr_reason.engine.onnx.int8 import Int8Writer, quantize_channels, save_int8
+from cxr_reason.engine.onnx.int8 import Int8Writer, quantize_channels
+from cxr_reason.engine.onnx.rewrite import save_model
 from cxr_reason.engine.onnx.session import open_session
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.kernels.preprocess import fit_grid, preprocess
@@ -49,7 +50,7 @@ def compile_product(
         writer.replace(node, weight, b)
     assert [node.op_type for node in graph].count("QuantizeLinear") == 1, "rows are made once"
     path = folder / "product.onnx"
-    save_int8(ir.Model(graph, ir_version=10), path)
+    save_model(ir.Model(graph, ir_version=10), path)
     return open_session(path, EngineConfig())
 
 

@@ -7,7 +7,6 @@ multiplications do, and int8 is.
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 
 import onnx_ir as ir
@@ -15,7 +14,8 @@ import onnx_ir as ir
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.onnx.decoder import DECODER_MODEL, PREFILL_MODEL
 from cxr_reason.engine.onnx.decoder_weights import is_layer_product, load_weight
-from cxr_reason.engine.onnx.int8 import Int8Writer, save_int8
+from cxr_reason.engine.onnx.int8 import Int8Writer
+from cxr_reason.engine.onnx.rewrite import replace_model, save_model
 from cxr_reason.engine.onnx.vision import VISION_MODEL
 
 _VISION_LAYER = re.compile(r"blocks\.\d+\.")
@@ -30,7 +30,7 @@ def quantize_vision(folder: Path) -> None:
     Args:
         folder: With `vision.onnx` in fp32 and its weights.
     """
-    path, weights = folder / VISION_MODEL, folder / f"{VISION_MODEL}.data"
+    path = folder / VISION_MODEL
     model = ir.load(path)
     writer = Int8Writer(model.graph)
     for node in [node for node in model.graph if node.op_type == "Gemm"]:
@@ -39,11 +39,7 @@ def quantize_vision(folder: Path) -> None:
         assert weight.const_value is not None
         if _VISION_LAYER.match(weight.name or ""):
             writer.replace(node, weight.const_value.numpy(), bias)  # [N, K]: the export's transB
-    # Weights are read while they are written: into another folder first.
-    with tempfile.TemporaryDirectory(dir=folder, prefix="vision-") as scratch:
-        save_int8(model, Path(scratch) / VISION_MODEL)
-        for file in (path, weights):
-            (Path(scratch) / file.name).replace(file)
+    replace_model(model, path)
 
 
 def write_prefill(checkpoint: Checkpoint, folder: Path) -> None:
@@ -62,4 +58,4 @@ def write_prefill(checkpoint: Checkpoint, folder: Path) -> None:
     for node in list(graph):
         if is_layer_product(node.name):
             writer.replace(node, load_weight(checkpoint, node.name or "").numpy())
-    save_int8(model, folder / PREFILL_MODEL)
+    save_model(model, folder / PREFILL_MODEL)

@@ -8,7 +8,6 @@ and are read faster (`docs/performance.md`).
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,9 @@ import torch
 from torch import Tensor
 
 from cxr_reason.checkpoint import Checkpoint
-from cxr_reason.engine.onnx.decoder import DECODER_MODEL, DECODER_WEIGHTS
+from cxr_reason.engine.onnx.decoder import DECODER_MODEL
 from cxr_reason.engine.onnx.decoder_weights import load_weight
+from cxr_reason.engine.onnx.rewrite import replace_model
 
 # What the largest value of a block is rounded to: from clipped to short of the range's end at -8.
 _LARGEST = tuple(-9.0 + 0.25 * step for step in range(13))
@@ -35,7 +35,8 @@ def refine_int4(checkpoint: Checkpoint, folder: Path) -> None:
         checkpoint: The source of the weights.
         folder: With `decoder.onnx` and its weights from the builder.
     """
-    model = ir.load(folder / DECODER_MODEL)
+    path = folder / DECODER_MODEL
+    model = ir.load(path)
     for node in model.graph:
         if node.op_type == "MatMulNBits":
             _, packed, scales = node.inputs[:3]
@@ -45,11 +46,7 @@ def refine_int4(checkpoint: Checkpoint, folder: Path) -> None:
             integers, steps = search_blocks(weight, int(node.attributes["block_size"].as_int()))
             _put(packed, pack(integers))
             _put(scales, steps)
-    # Weights are read while they are written: into another folder first.
-    with tempfile.TemporaryDirectory(dir=folder, prefix="int4-") as scratch:
-        ir.save(model, Path(scratch) / DECODER_MODEL, external_data=DECODER_WEIGHTS)
-        for name in (DECODER_MODEL, DECODER_WEIGHTS):
-            (Path(scratch) / name).replace(folder / name)
+    replace_model(model, path)
 
 
 def search_blocks(

@@ -10,12 +10,9 @@ The products are exact integers, so a row's result does not depend on the rows b
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 _CONTRIB = "com.microsoft"
 _LEAST = 1e-20  # for a row of zeros
@@ -116,9 +113,3 @@ def quantize_channels(
     steps = np.maximum(np.abs(weight).max(axis=1), np.float32(_LEAST)) / np.float32(127.0)
     integers = np.rint(weight / steps[:, None]).astype(np.int8)
     return np.ascontiguousarray(integers.T), steps
-
-
-def save_int8(model: ir.Model, path: Path) -> None:
-    """Write a rewritten model, its weights beside it in `<name>.data`."""
-    RemoveUnusedNodesPass()(model)
-    ir.save(model, path, external_data=f"{path.name}.data")
