@@ -14,12 +14,13 @@ import torch
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.base import Array, Engine
+from cxr_reason.engine.build import read_shape
 from cxr_reason.engine.onnx.export_vision import export_vision
 from cxr_reason.engine.positions import plan_vision
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.engine.trtllm.build_vision import profile_shapes
-from cxr_reason.engine.trtllm.graph import OUTPUT_NAME, PLAN_INPUTS
 from cxr_reason.engine.trtllm.mixed_precision import write_bf16
+from cxr_reason.engine.vision_input import VISUAL_TOKENS, make_vision_feeds, plan_feeds
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid
 from cxr_reason.kernels.projector.reference import projector_reference
 
@@ -45,14 +46,7 @@ def in_bf16(nano: Checkpoint) -> Iterator[Engine]:
 def make_feeds(checkpoint: Checkpoint, grid: tuple[int, int]) -> tuple[dict[str, Any], Array]:
     random = np.random.default_rng(grid[0])
     patches = random.random((grid[0] * grid[1], 196), np.float32)
-    vision = checkpoint.vision
-    plan = plan_vision(
-        grid,
-        window_size_px=vision["window_size"],
-        head_dim=vision["hidden_size"] // vision["num_heads"],
-    )
-    feeds = {name: getattr(plan, name) for name in PLAN_INPUTS}
-    return {"patches": patches[plan.window_order], **feeds}, patches
+    return make_vision_feeds(patches, grid, read_shape(checkpoint)), patches
 
 
 def make_cast(value: ir.Value, dtype: ir.DataType, name: str) -> ir.Node:
@@ -135,7 +129,7 @@ def test_the_plugins_stand_where_the_projector_was(
     }
     assert fc1.inputs[4] is not None and fc1.inputs[4].name == "merge_order"
     assert fc2.inputs[0] is fc1.outputs[0] and fc2.inputs[3] is fc1.outputs[1]
-    assert [value.name for value in graph.outputs] == [OUTPUT_NAME]
+    assert [value.name for value in graph.outputs] == [VISUAL_TOKENS]
     weights = [
         torch.from_numpy(value.const_value.numpy().astype(np.float32))
         for value in (*fc1.inputs[1:4], *fc2.inputs[1:3])
@@ -187,7 +181,6 @@ def test_every_film_fits_the_profile(max_pixels: int) -> None:
         if grid.height * grid.width * 196 > max_pixels:
             continue  # `encode` refuses it: so long and thin that the least side is too much
         plan = plan_vision((grid.height, grid.width), window_size_px=112, head_dim=80)
-        arrays = {name: getattr(plan, name) for name in PLAN_INPUTS}
-        for name, array in arrays.items():
+        for name, array in plan_feeds(plan).items():
             least, _, most = shapes[name]
             assert all(a <= n <= c for a, n, c in zip(least, array.shape, most, strict=True)), name

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from cxr_reason.checkpoint import Checkpoint
-from cxr_reason.engine.onnx.vision import PLAN_INPUTS, VISION_MODEL
+from cxr_reason.engine.onnx.vision import VISION_MODEL
 from cxr_reason.engine.positions import VisionPlan, plan_vision
+from cxr_reason.engine.vision_input import PATCHES, PLAN_INPUTS, VISUAL_TOKENS, plan_feeds
 from cxr_reason.engine.vision_tower import build_vision_tower, read_vision_config
 
-OUTPUT_NAME = "visual_tokens"
 OPSET = 20  # the graph needs nothing newer
 
 # Any film with full and partial windows: the graph must not specialise to either.
@@ -60,8 +60,8 @@ def export_vision(checkpoint: Checkpoint, folder: Path) -> None:
         program = torch.onnx.export(
             tower,
             _example_inputs(plan),
-            input_names=["patches", *PLAN_INPUTS],
-            output_names=[OUTPUT_NAME],
+            input_names=[PATCHES, *PLAN_INPUTS],
+            output_names=[VISUAL_TOKENS],
             dynamic_shapes=dimensions,
             opset_version=OPSET,
             dynamo=True,
@@ -76,8 +76,7 @@ def export_vision(checkpoint: Checkpoint, folder: Path) -> None:
 
 def _example_inputs(plan: VisionPlan) -> tuple[Tensor, ...]:
     patches = torch.zeros(len(plan.window_order), 196)
-    arrays = (getattr(plan, name) for name in PLAN_INPUTS)
-    return (patches, *(torch.from_numpy(array) for array in arrays))
+    return (patches, *(torch.from_numpy(array) for array in plan_feeds(plan).values()))
 
 
 @contextmanager

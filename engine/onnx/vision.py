@@ -8,20 +8,10 @@ from cxr_reason.engine.artifact import Manifest
 from cxr_reason.engine.base import Array, VisualInput
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.session import open_session
-from cxr_reason.engine.positions import plan_vision
-from cxr_reason.engine.vision_input import check_patches
+from cxr_reason.engine.vision_input import check_patches, make_vision_feeds
 from cxr_reason.errors import GenerationError
 
 VISION_MODEL = "vision.onnx"
-# Besides `patches`: fields of `positions.VisionPlan`, in the order of the graph.
-PLAN_INPUTS = (
-    "rotary_cos",
-    "rotary_sin",
-    "window_slots",
-    "window_bias",
-    "patch_slots",
-    "merge_order",
-)
 
 
 class OnnxVision:
@@ -34,14 +24,7 @@ class OnnxVision:
     def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
         """See `Engine.encode`."""
         check_patches(patches, grid, max_pixels=self._manifest.max_pixels)
-        shape = self._manifest.shape
-        plan = plan_vision(
-            grid,
-            window_size_px=shape.window_size_px,
-            head_dim=shape.vision_hidden_size // shape.vision_num_heads,
-        )
-        feeds = {name: getattr(plan, name) for name in PLAN_INPUTS}
-        feeds["patches"] = patches[plan.window_order]
+        feeds = make_vision_feeds(patches, grid, self._manifest.shape)
         try:
             tokens = self._session.run(None, feeds)[0]
         except Exception as error:  # ONNX Runtime's exceptions share no base class

@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from cxr_reason.checkpoint import Checkpoint
-from cxr_reason.engine.trtllm.graph import PLAN_INPUTS, VISION_PLAN
+from cxr_reason.engine.trtllm.vision import VISION_PLAN
+from cxr_reason.engine.vision_input import PATCHES, PLAN_INPUTS
 from cxr_reason.errors import EngineError
 from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE, PixelBudget
 
@@ -88,7 +89,7 @@ def profile_shapes(
     slots = (window_size_px // PATCH_SIZE) ** 2
     patches = tuple(MERGE_SIZE**2 * count for count in tokens)
     shapes = {
-        "patches": tuple((count, PATCH_SIZE**2) for count in patches),
+        PATCHES: tuple((count, PATCH_SIZE**2) for count in patches),
         "rotary_cos": tuple((count, head_dim) for count in patches),
         "rotary_sin": tuple((count, head_dim) for count in patches),
         "window_slots": tuple((count, slots) for count in windows),
@@ -96,7 +97,7 @@ def profile_shapes(
         "patch_slots": tuple((count,) for count in patches),
         "merge_order": tuple((count,) for count in tokens),
     }
-    assert set(shapes) == {"patches", *PLAN_INPUTS}
+    assert set(shapes) == {PATCHES, *PLAN_INPUTS}
     return {name: (least, common, most) for name, (least, common, most) in shapes.items()}
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cxr_reason.engine.artifact import Manifest
 from cxr_reason.engine.base import Array
-from cxr_reason.engine.positions import plan_vision
-from cxr_reason.engine.trtllm.graph import OUTPUT_NAME, PLAN_INPUTS, VISION_PLAN
+from cxr_reason.engine.vision_input import VISUAL_TOKENS, make_vision_feeds
 from cxr_reason.errors import ArtifactError, GenerationError
+
+VISION_PLAN = "vision.plan"
 
 
 class TrtVision:
@@ -49,17 +50,11 @@ class TrtVision:
         Raises:
             GenerationError: TensorRT failed on this film.
         """
-        plan = plan_vision(
-            grid,
-            window_size_px=self._shape.window_size_px,
-            head_dim=self._shape.vision_hidden_size // self._shape.vision_num_heads,
-        )
-        feeds = {name: getattr(plan, name) for name in PLAN_INPUTS}
-        feeds["patches"] = patches[plan.window_order]
+        feeds = make_vision_feeds(patches, grid, self._shape)
         with self._lock:
-            return self._run(feeds, len(plan.merge_order))
+            return self._run(feeds)
 
-    def _run(self, feeds: dict[str, Any], num_tokens: int) -> Array:
+    def _run(self, feeds: dict[str, npt.NDArray[np.generic]]) -> Array:
         import torch
 
         stream = torch.cuda.Stream()
@@ -68,11 +63,11 @@ class TrtVision:
                 name: torch.from_numpy(np.ascontiguousarray(array)).cuda(non_blocking=True)
                 for name, array in feeds.items()
             }
-            tokens = torch.empty(num_tokens, self._shape.hidden_size, device="cuda")
+            tokens = torch.empty(len(feeds["merge_order"]), self._shape.hidden_size, device="cuda")
             for name, tensor in tensors.items():
                 self._context.set_input_shape(name, tuple(tensor.shape))
                 self._context.set_tensor_address(name, tensor.data_ptr())
-            self._context.set_tensor_address(OUTPUT_NAME, tokens.data_ptr())
+            self._context.set_tensor_address(VISUAL_TOKENS, tokens.data_ptr())
             if not self._context.execute_async_v3(stream.cuda_stream):
                 raise GenerationError("vision: TensorRT failed on this film")
             result: Array = tokens.cpu().numpy()
