@@ -18,14 +18,17 @@ from llguidance.numpy import (
 )
 
 from cxr_reason.contract import LABEL_ANSWER
+from cxr_reason.engine.answer_format import (
+    ANSWER_END,
+    ANSWER_START,
+    LABEL_CHOICE,
+    REASONING_END,
+    parse_schema,
+)
 from cxr_reason.engine.base import Array
 from cxr_reason.errors import BadRequestError
-from cxr_reason.findings import LABELS
 
-_REASONING_END = b"</think>"
-_ANSWER_START = "\n<answer> "
-_ANSWER_END = " </answer>"
-_LABELS = " | ".join(json.dumps(label) for label in LABELS)
+_TAG = REASONING_END.encode()
 
 
 class AnswerGuides:
@@ -95,18 +98,18 @@ class AnswerGuide:
             self._matcher.consume_token(token_id)
             return
         self._tail += self._tokenizer.decode_bytes([token_id])
-        _, tag, begun = self._tail.partition(_REASONING_END)
+        _, tag, begun = self._tail.partition(_TAG)
         if tag:
             self._matcher = LLMatcher(self._tokenizer, self._grammar(begun))
-        self._tail = self._tail[-len(_REASONING_END) :]
+        self._tail = self._tail[-len(_TAG) :]
 
     def _grammar(self, begun: bytes) -> str:
         """Return the grammar of what follows `begun`, which came in one token with the tag."""
-        starts = [_ANSWER_START, _ANSWER_START.lstrip()]
+        starts = [ANSWER_START, ANSWER_START.lstrip()]
         text = begun.decode(errors="replace")
         rest = next((start[len(text) :] for start in starts if start.startswith(text)), starts[0])
         opening = f"{json.dumps(rest)} " if rest else ""
-        return f"start: {opening}body {json.dumps(_ANSWER_END)}\n{self._body}"
+        return f"start: {opening}body {json.dumps(ANSWER_END)}\n{self._body}"
 
 
 def _without_gaps(path: Path) -> str:
@@ -125,15 +128,7 @@ def _without_gaps(path: Path) -> str:
 
 def _body_of(answer_format: str) -> str:
     if answer_format == LABEL_ANSWER:
-        return f'body: label (", " label)*\nlabel: {_LABELS}\n'
-    try:
-        schema = json.loads(answer_format)
-    except (ValueError, RecursionError):
-        schema = None
-    if not isinstance(schema, dict):
-        raise BadRequestError(
-            f"answer_format: neither {LABEL_ANSWER!r} nor a JSON schema (an object)"
-        )
+        return f'body: label (", " label)*\nlabel: {LABEL_CHOICE}\n'
     # One way of writing a value: a model must not be led into endless spaces.
-    schema = {**schema, "x-guidance": {"whitespace_flexible": False}}
+    schema = {**parse_schema(answer_format), "x-guidance": {"whitespace_flexible": False}}
     return f"body: %json {json.dumps(schema)}\n"

@@ -42,6 +42,10 @@ class EngineConfig:
                     f"at least {least}"
                 )
 
+    def limit_context(self, most: int) -> int:
+        """Return the tokens of prompt and answer together, where the artifact has `most`."""
+        return min(self.context_length or most, most)
+
     def to_json(self) -> str:
         """Return one line of JSON."""
         return json.dumps(asdict(self))

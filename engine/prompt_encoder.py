@@ -17,6 +17,19 @@ CHAT_TEMPLATE = "chat_template.jinja"
 ANSWER_START = "<|im_start|>assistant\n"  # Qwen2.5's template
 
 
+def check_length(num_tokens: int, context_length: int) -> None:
+    """Check that a prompt, its film included, leaves room for an answer.
+
+    Raises:
+        BadRequestError: It does not.
+    """
+    if num_tokens >= context_length:
+        raise BadRequestError(
+            f"prompt: {num_tokens} tokens with the film; this engine has room for "
+            f"{context_length} with the answer: shorten the conversation"
+        )
+
+
 class PromptEncoder:
     """Tokenizer and chat template of one artifact.
 

@@ -16,7 +16,7 @@ from cxr_reason.engine.onnx.scheduler import Scheduler
 from cxr_reason.engine.onnx.vision import OnnxVision
 from cxr_reason.engine.positions import place_tokens
 from cxr_reason.engine.prefix import split_prompt
-from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder
+from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder, check_length
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import BadRequestError, EngineError
 
@@ -75,9 +75,7 @@ class _TextSide:
 
     def __init__(self, folder: Path, manifest: Manifest, config: EngineConfig) -> None:
         self._manifest = manifest
-        self._context_length = min(
-            config.context_length or manifest.context_length, manifest.context_length
-        )
+        self._context_length = config.limit_context(manifest.context_length)
         self._prompts = PromptEncoder(folder, image_token_id=manifest.image_token_id)
         self._guides = AnswerGuides(
             folder / TOKENIZER,
@@ -97,11 +95,7 @@ class _TextSide:
         visual = request.visual
         num_visual_tokens = 0 if visual is None else len(visual.tokens)
         ids = self._prompts.encode(request.messages, num_visual_tokens=num_visual_tokens)
-        if len(ids) >= self._context_length:
-            raise BadRequestError(
-                f"prompt: {len(ids)} tokens with the film; this engine has room for "
-                f"{self._context_length} with the answer: shorten the conversation"
-            )
+        check_length(len(ids), self._context_length)
         positions = place_tokens(
             ids,
             image_token_id=self._manifest.image_token_id,

@@ -11,7 +11,7 @@ import numpy as np
 from cxr_reason.engine.artifact import Manifest
 from cxr_reason.engine.base import Array, Engine, Generation, GenerationRequest, VisualInput
 from cxr_reason.engine.config import EngineConfig
-from cxr_reason.engine.prompt_encoder import PromptEncoder
+from cxr_reason.engine.prompt_encoder import PromptEncoder, check_length
 from cxr_reason.engine.trtllm import films
 from cxr_reason.engine.trtllm.decoder import DECODER, TrtllmDecoder
 from cxr_reason.engine.trtllm.generation import TrtllmGeneration
@@ -92,9 +92,7 @@ class _TextSide:
     ) -> None:
         self._manifest = manifest
         self._release = release
-        self._context_length = min(
-            config.context_length or manifest.context_length, manifest.context_length
-        )
+        self._context_length = config.limit_context(manifest.context_length)
         self._prompts = PromptEncoder(folder, image_token_id=manifest.image_token_id)
         self.decoder = TrtllmDecoder(
             folder / DECODER, config, TrtllmSettings.from_environment(), self._context_length
@@ -104,15 +102,10 @@ class _TextSide:
         visual = request.visual
         count = 0 if visual is None else len(visual.tokens)
         length = len(self._prompts.encode(request.messages, num_visual_tokens=count))
-        room = self._context_length - length
-        if room < 1:
-            raise BadRequestError(
-                f"prompt: {length} tokens with the film; this engine has room for "
-                f"{self._context_length} with the answer: shorten the conversation"
-            )
+        check_length(length, self._context_length)
         sampling = make_sampling_params(
             request,
-            max_tokens=min(request.sampling.max_tokens, room),
+            max_tokens=min(request.sampling.max_tokens, self._context_length - length),
             stop_token_ids=self._manifest.stop_token_ids,
         )
         generation = TrtllmGeneration(

@@ -6,15 +6,20 @@ import json
 from typing import Any
 
 from cxr_reason.contract import LABEL_ANSWER
+from cxr_reason.engine.answer_format import (
+    ANSWER_END,
+    ANSWER_START,
+    LABEL_CHOICE,
+    REASONING_END,
+    parse_schema,
+)
 from cxr_reason.engine.base import GenerationRequest
 from cxr_reason.errors import BadRequestError
-from cxr_reason.findings import LABELS
 
 GUIDE_BACKEND = "xgrammar"
 
 # The label grammar in the EBNF of xgrammar.
-_LABELS = " | ".join(json.dumps(label) for label in LABELS)
-_LABEL_GRAMMAR = f'root ::= label (", " label)*\nlabel ::= {_LABELS}\n'
+_LABEL_GRAMMAR = f'root ::= label (", " label)*\nlabel ::= {LABEL_CHOICE}\n'
 
 
 def make_sampling_params(
@@ -76,16 +81,16 @@ def make_structural_tag(answer_format: str) -> str:
     is_labels = answer_format == LABEL_ANSWER
     grammar = _LABEL_GRAMMAR if is_labels else _translate_schema(answer_format)
     tag = {
-        "begin": "</think>\n<answer> ",
+        "begin": REASONING_END + ANSWER_START,
         "content": {"type": "grammar", "grammar": grammar},
-        "end": " </answer>",
+        "end": ANSWER_END,
     }
     return json.dumps(
         {
             "type": "structural_tag",
             "format": {
                 "type": "triggered_tags",
-                "triggers": ["</think>"],
+                "triggers": [REASONING_END],
                 "tags": [tag],
                 "at_least_one": False,
                 "stop_after_first": True,
@@ -97,14 +102,7 @@ def make_structural_tag(answer_format: str) -> str:
 def _translate_schema(text: str) -> str:
     import xgrammar  # comes with TensorRT-LLM
 
-    try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError):
-        schema = None
-    if not isinstance(schema, dict):
-        raise BadRequestError(
-            f"answer_format: neither {LABEL_ANSWER!r} nor a JSON schema (an object)"
-        )
+    schema = parse_schema(text)
     try:
         # One way of writing a value: a model must not be led into endless spaces.
         return str(xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=False))
