@@ -101,6 +101,16 @@ def test_json_is_all_of_stdout(server, rg1_path):
 
 
 @pytest.mark.server
+def test_several_traces_give_probabilities(server, rg1_path):
+    arguments = ["--num-traces", "2", "--answer-format", "labels", "--json"]
+    result = run("read", str(rg1_path), "--server", server.grpc_address, *arguments)
+    assert result.returncode == 0, result.stderr
+    provenance = json.loads(result.stdout)["provenance"]
+    assert (provenance["num_traces"], provenance["temperature"]) == (2, 1.0)
+    assert provenance["answer_format"] == "labels"
+
+
+@pytest.mark.server
 def test_input_at_fault_exits_with_2(server, repository):
     result = run("read", str(repository / "LICENSE"), "--server", server.grpc_address)
     assert result.returncode == 2

@@ -28,9 +28,13 @@ from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
 from cxr_reason.consensus import read_calibration
 from cxr_reason.contract import (
     DEFAULT_MAX_TOKENS,
+    DEFAULT_NUM_TRACES,
     DEFAULT_SEED,
     DEFAULT_TEMPERATURE,
+    DEFAULT_TEMPERATURE_OF_TRACES,
     DEFAULT_TOP_P,
+    LABEL_ANSWER,
+    MAX_NUM_TRACES,
 )
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import CxrError, InputError, ServerError
@@ -152,10 +156,26 @@ def read(
         int, typer.Option(help="Limit of generated tokens.")
     ] = DEFAULT_MAX_TOKENS,
     temperature: Annotated[
-        float, typer.Option(help="0 takes the most likely token each time; at most 2.")
-    ] = DEFAULT_TEMPERATURE,
+        float | None,
+        typer.Option(
+            help="0 takes the most likely token each time; at most 2.",
+            show_default=f"{DEFAULT_TEMPERATURE:g}, with several traces "
+            f"{DEFAULT_TEMPERATURE_OF_TRACES:g}",
+        ),
+    ] = None,
     top_p: Annotated[float, typer.Option(help="Nucleus probability, over 0 to 1.")] = DEFAULT_TOP_P,
     seed: Annotated[int, typer.Option(help="Same seed, same text.")] = DEFAULT_SEED,
+    num_traces: Annotated[
+        int,
+        typer.Option(
+            help=f"Traces to sample, at most {MAX_NUM_TRACES}; more than one gives each finding a "
+            "probability."
+        ),
+    ] = DEFAULT_NUM_TRACES,
+    answer_format: Annotated[
+        str | None,
+        typer.Option(help=f'What the answer is held to: "{LABEL_ANSWER}", or a JSON schema.'),
+    ] = None,
     timeout_s: Annotated[
         float, typer.Option(help="Seconds until the request is given up.")
     ] = DEFAULT_TIMEOUT_S,
@@ -166,7 +186,7 @@ def read(
 ) -> None:
     """Read one film: the reasoning as it is generated, then the findings.
 
-    Example: cxr-reason read film.dcm --temperature 0.7 --seed 1 --json > reading.json
+    Example: cxr-reason read film.dcm --num-traces 8 --json > reading.json
     """
     # With --json, stdout is for the reading alone.
     console = Console(stderr=as_json)
@@ -178,6 +198,8 @@ def read(
             temperature=temperature,
             top_p=top_p,
             seed=seed,
+            num_traces=num_traces,
+            answer_format=answer_format,
         )
         reading = print_stream(console, events)
     if as_json:
