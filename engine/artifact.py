@@ -12,7 +12,7 @@ from typing import Any
 
 from cxr_reason.errors import ArtifactError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 PRECISIONS = ("fp32", "int8", "int4")
 # Backend → precisions of the decoder's weights that it has.

@@ -5,6 +5,10 @@ taken from the row while it runs: q = round(x / s) with s = max |x| / 127. One s
 tensor, as in ONNX Runtime's own dynamic quantisation, takes its measure from the largest row and
 costs ten times the error (`docs/performance.md`).
 
+Weights stay within 63 of 127: a processor without VNNI adds pairs of products in 16 bits, and two
+of 255 times 63 are the most that those hold. ONNX Runtime's own way around that, its session option
+`session.x64quantprecision`, copies all weights and is slower.
+
 The products are exact integers, so a row's result does not depend on the rows beside it.
 """
 
@@ -16,6 +20,7 @@ import onnx_ir as ir
 
 _CONTRIB = "com.microsoft"
 _LEAST = 1e-20  # for a row of zeros
+_LARGEST_WEIGHT = 63
 _ZERO_POINT = 128  # activations are uint8: the products of uint8 and int8 are the fast ones
 
 
@@ -108,8 +113,9 @@ def quantize_channels(
         weight: float32 `[N, K]`.
 
     Returns:
-        int8 `[K, N]` in -127..127 and the steps, float32 `[N]`.
+        int8 `[K, N]` in -63..63 and the steps, float32 `[N]`.
     """
-    steps = np.maximum(np.abs(weight).max(axis=1), np.float32(_LEAST)) / np.float32(127.0)
+    steps = np.maximum(np.abs(weight).max(axis=1), np.float32(_LEAST))
+    steps /= np.float32(_LARGEST_WEIGHT)
     integers = np.rint(weight / steps[:, None]).astype(np.int8)
     return np.ascontiguousarray(integers.T), steps

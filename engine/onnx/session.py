@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import onnxruntime as ort
@@ -10,21 +9,6 @@ import psutil
 
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import ArtifactError
-
-
-@cache
-def adds_in_32_bits() -> bool:
-    """Return whether the processor adds 8-bit products in 32 bits (VNNI); False if unknown.
-
-    ONNX Runtime does not look: with its option for precision it is slow on those that do, without
-    it wrong on those that do not (`onnxruntime_session_options_config_keys.h`).
-    """
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return False
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 def open_session(model: Path, config: EngineConfig) -> ort.InferenceSession:
@@ -38,9 +22,6 @@ def open_session(model: Path, config: EngineConfig) -> ort.InferenceSession:
     options.intra_op_num_threads = config.num_threads or psutil.cpu_count(logical=False) or 1
     # Vision and decoder run in two processes: a pool that spins while idle takes the other's cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not adds_in_32_bits():
-        # Sums of uint8 times int8 would overflow 16 bits: take the way that is half as fast.
-        options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
