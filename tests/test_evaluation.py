@@ -179,14 +179,14 @@ def test_subgroups_have_their_own_films(cases: list[Case]) -> None:
 
 
 def test_several_traces_ask_for_the_greedy_one_and_seeds() -> None:
-    settings = Settings(traces=3, temperature=0.7, seed=5, max_tokens=9)
+    settings = Settings(num_traces=3, temperature=0.7, seed=5, max_tokens=9)
     greedy, *sampled = settings.samplings
     assert (greedy.temperature, greedy.max_tokens) == (0.0, 9)
     assert [item.seed for item in sampled] == [5, 6, 7]
     assert {item.temperature for item in sampled} == {0.7}
     assert len(Settings().samplings) == 1
     with pytest.raises(BadRequestError, match="temperature"):
-        Settings(traces=2, temperature=0.0)
+        Settings(num_traces=2, temperature=0.0)
 
 
 def test_failed_films_are_counted_and_the_rest_goes_on(cases: list[Case]) -> None:

@@ -90,7 +90,7 @@ def test_three_backends_read_alike(
     outputs, models = {}, {}
     for name, place in backends.items():
         record = tmp_path / f"{name}.jsonl"
-        report = run_json(f"--{name}", place, "--resume", str(record), "--traces", "2")
+        report = run_json(f"--{name}", place, "--resume", str(record), "--num-traces", "2")
         assert report["num_films"] == 4
         models[name] = report["model"]
         outputs[name] = read_record(record)
@@ -118,7 +118,7 @@ def test_a_table_for_people(engine_dir: Path) -> None:
         (("--engine", "a", "--data", "phantom"), "neither 'phantoms' nor a folder"),
         (("--engine", "a", "--data", "phantoms:dev"), "train, validation, test"),
         (("--engine", "a", "--report", "/no/such/folder/r.html"), "report: the folder"),
-        (("--engine", "a", "--traces", "2", "--temperature", "0"), "temperature over 0"),
+        (("--engine", "a", "--num-traces", "2", "--temperature", "0"), "temperature over 0"),
     ],
 )
 def test_wrong_arguments_say_what_is_allowed(arguments: tuple[str, ...], message: str) -> None:
@@ -190,7 +190,7 @@ def test_stopping_a_reader_ends_all_that_runs(backend: str, engine_dir: Path, na
         else ReferenceEngine(nano)
     )
     reader = EngineReader(engine, prompt=FIND_ABNORMALITIES, concurrency=2)
-    samplings = Settings(traces=3, max_tokens=3_000).samplings
+    samplings = Settings(num_traces=3, max_tokens=3_000).samplings
     ended = []
 
     def read() -> None:

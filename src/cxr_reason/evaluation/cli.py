@@ -43,7 +43,7 @@ def evaluate(
     ] = None,
     server: Annotated[str | None, typer.Option(help="gRPC address of a running server.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Most films.")] = None,
-    traces: Annotated[
+    num_traces: Annotated[
         int,
         typer.Option(min=1, help="Traces that probabilities are the mean of; 1 is the greedy one."),
     ] = 1,
@@ -98,12 +98,12 @@ def evaluate(
     from cxr_reason.evaluation.summary import print_summary, to_json
 
     source = parse_source(data)
-    if calibration is not None and (traces == 1 or source.split == "test"):
+    if calibration is not None and (num_traces == 1 or source.split == "test"):
         raise BadRequestError(
-            f"calibration: {traces} trace(s), split {source.split}; give --traces 2 or more, and "
-            "a split that is not the test set, such as phantoms:validation"
+            f"calibration: {num_traces} trace(s), split {source.split}; give --num-traces 2 or "
+            "more, and a split that is not the test set, such as phantoms:validation"
         )
-    settings = Settings(traces, temperature, max_tokens, seed, faithfulness)
+    settings = Settings(num_traces, temperature, max_tokens, seed, faithfulness)
     samplings = settings.samplings
     if report is not None and not report.absolute().parent.is_dir():
         raise BadRequestError("report: the folder for it does not exist; make it, or give another")
@@ -132,7 +132,7 @@ def evaluate(
         command = shlex.join(["cxr-reason", *sys.argv[1:]])
         write_report(report, evaluation, {**origin, "command": command})
     if calibration is not None:
-        origin_of = f"{evaluation.num_films} films of {source.name}, {traces} traces each"
+        origin_of = f"{evaluation.num_films} films of {source.name}, {num_traces} traces each"
         write_calibration(calibrate(evaluation.sample, origin_of), calibration)
     if as_json:
         sys.stdout.write(to_json(evaluation, origin) + "\n")

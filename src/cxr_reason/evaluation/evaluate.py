@@ -42,7 +42,7 @@ class Settings:
     """What is done with every film.
 
     Attributes:
-        traces: Traces that a label's probability is the mean of; 1 is the greedy trace itself.
+        num_traces: Traces that a label's probability is the mean of; 1 is the greedy trace itself.
         temperature: Of the sampled traces.
         max_tokens: Limit of generated tokens.
         seed: Sampled trace i has seed + i; also of the choice of films and of the bootstrap.
@@ -52,25 +52,27 @@ class Settings:
         BadRequestError: A value outside its range.
     """
 
-    traces: int = 1
+    num_traces: int = 1
     temperature: float = DEFAULT_TEMPERATURE_OF_TRACES
     max_tokens: int = SamplingParams.max_tokens
     seed: int = 0
     faithfulness: int = 100
 
     def __post_init__(self) -> None:
-        if self.traces < 1 or self.faithfulness < 0:
-            raise BadRequestError("evaluate: traces must be at least 1, faithfulness at least 0")
-        if self.traces > 1 and self.temperature <= 0.0:
+        if self.num_traces < 1 or self.faithfulness < 0:
+            raise BadRequestError(
+                "evaluate: num_traces must be at least 1, faithfulness at least 0"
+            )
+        if self.num_traces > 1 and self.temperature <= 0.0:
             raise BadRequestError("evaluate: several traces need a temperature over 0")
 
     @property
     def samplings(self) -> tuple[SamplingParams, ...]:
         """The greedy trace, which the answers are taken from, then the sampled ones."""
         greedy = SamplingParams(max_tokens=self.max_tokens, temperature=0.0)
-        if self.traces == 1:
+        if self.num_traces == 1:
             return (greedy,)
-        seeds = range(self.seed, self.seed + self.traces)
+        seeds = range(self.seed, self.seed + self.num_traces)
         return (
             greedy,
             *(SamplingParams(self.max_tokens, self.temperature, seed=seed) for seed in seeds),
