@@ -7,6 +7,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,24 @@ def test_several_traces_give_probabilities(server, rg1_path):
 
 
 @pytest.mark.server
+def test_many_films_get_a_line_each(server, rg1_path, tmp_path):
+    empty = tmp_path / "empty.dcm"
+    empty.touch()
+    films = [str(rg1_path), str(empty), str(rg1_path)]
+    result = run("read", *films, "--server", server.grpc_address, "--json")
+    assert result.returncode == 2
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert sorted(line["file"] for line in lines) == sorted(films)
+    assert [line["error"]["code"] for line in lines if "error" in line] == ["unreadable_image"]
+    assert {line["reading"]["outcome"] for line in lines if "reading" in line} == {"complete"}
+    assert "1 of 3 films were not read" in result.stderr
+
+    shown = run("read", *films, "--server", server.grpc_address)
+    assert shown.stdout.count("complete") == 2
+    assert f"{empty}  UnreadableImageError" in shown.stdout
+
+
+@pytest.mark.server
 def test_input_at_fault_exits_with_2(server, repository):
     result = run("read", str(repository / "LICENSE"), "--server", server.grpc_address)
     assert result.returncode == 2
@@ -138,6 +157,24 @@ def test_interrupt_exits_with_130_and_cancels(server, rg1_path):
     read_metric = _FAKE_SERVER["read_metric"]
     assert read_metric(server, 'cxr_requests{stage="generating"}') == 0
     assert read_metric(server, 'cxr_requests_total{outcome="cancelled"}') == 1
+
+
+@pytest.mark.server
+def test_many_films_are_left_at_an_interrupt(server, rg1_path):
+    command = [sys.executable, "-c", "from cxr_reason.cli import main; main()", "read"]
+    arguments = ["--server", server.grpc_address, "--prompt", "count 1000", "--concurrency", "2"]
+    films = [str(rg1_path)] * 50
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, *films, *arguments], stdout=pipe, stderr=pipe) as process:
+        read_metric = _FAKE_SERVER["read_metric"]
+        deadline_s = time.monotonic() + 30
+        while read_metric(server, 'cxr_requests{stage="generating"}') < 2:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors.decode()
+    assert read_metric(server, 'cxr_requests{stage="generating"}') == 0
 
 
 def test_serving_a_folder_that_is_no_engine_exits_with_1(tmp_path):

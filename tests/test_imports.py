@@ -101,8 +101,10 @@ DIRECTIONS: dict[str, set[str]] = {
     },
     # What the commands print, and the commands, which put the parts together.
     "render": {*BASE, "audit", "reading", "trace", "client"},
+    "read_cli": {*BASE, "client", "prompts", "reading", "render"},
     "cli": {
         *BASE,
+        "read_cli",
         "engine",
         "kernels",
         "serving",

@@ -23,24 +23,13 @@ from typer.core import TyperGroup
 
 from cxr_reason import __version__
 from cxr_reason.bench.cli import app as bench
-from cxr_reason.client import Client
-from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
+from cxr_reason.client.client import DEFAULT_ADDRESS
 from cxr_reason.consensus import read_calibration
-from cxr_reason.contract import (
-    DEFAULT_MAX_TOKENS,
-    DEFAULT_NUM_TRACES,
-    DEFAULT_SEED,
-    DEFAULT_TEMPERATURE,
-    DEFAULT_TEMPERATURE_OF_TRACES,
-    DEFAULT_TOP_P,
-    LABEL_ANSWER,
-    MAX_NUM_TRACES,
-)
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import CxrError, InputError, ServerError
 from cxr_reason.evaluation.cli import evaluate
-from cxr_reason.prompts import FIND_ABNORMALITIES
-from cxr_reason.render import print_error, print_stream
+from cxr_reason.read_cli import read
+from cxr_reason.render import print_error
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonServer
 from cxr_reason.serving.settings import ServingSettings
@@ -146,67 +135,6 @@ def serve(
 
 
 @app.command()
-def read(
-    file: Annotated[Path, typer.Argument(help="DICOM, PNG or JPEG file of a frontal chest film.")],
-    server: Annotated[str, typer.Option(help="gRPC address of the server.")] = DEFAULT_ADDRESS,
-    prompt: Annotated[
-        str, typer.Option(help="Plain text, or a JSON list of chat messages.")
-    ] = FIND_ABNORMALITIES,
-    max_tokens: Annotated[
-        int, typer.Option(help="Limit of generated tokens.")
-    ] = DEFAULT_MAX_TOKENS,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            help="0 takes the most likely token each time; at most 2.",
-            show_default=f"{DEFAULT_TEMPERATURE:g}, with several traces "
-            f"{DEFAULT_TEMPERATURE_OF_TRACES:g}",
-        ),
-    ] = None,
-    top_p: Annotated[float, typer.Option(help="Nucleus probability, over 0 to 1.")] = DEFAULT_TOP_P,
-    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = DEFAULT_SEED,
-    num_traces: Annotated[
-        int,
-        typer.Option(
-            help=f"Traces to sample, at most {MAX_NUM_TRACES}; more than one gives each finding a "
-            "probability."
-        ),
-    ] = DEFAULT_NUM_TRACES,
-    answer_format: Annotated[
-        str | None,
-        typer.Option(help=f'What the answer is held to: "{LABEL_ANSWER}", or a JSON schema.'),
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option(help="Seconds until the request is given up.")
-    ] = DEFAULT_TIMEOUT_S,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print the reading as JSON, the last line of stdout."),
-    ] = False,
-) -> None:
-    """Read one film: the reasoning as it is generated, then the findings.
-
-    Example: cxr-reason read film.dcm --num-traces 8 --json > reading.json
-    """
-    # With --json, stdout is for the reading alone.
-    console = Console(stderr=as_json)
-    with interruptible(), Client(server, timeout_s=timeout_s) as client:
-        events = client.stream(
-            file,
-            prompt=prompt,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            num_traces=num_traces,
-            answer_format=answer_format,
-        )
-        reading = print_stream(console, events)
-    if as_json:
-        sys.stdout.write(reading.to_json() + "\n")
-
-
-@app.command()
 def gateway(
     server: Annotated[
         str, typer.Option(help="gRPC address of the server, or http://host:port.")
@@ -297,6 +225,7 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+app.command()(interruptible()(read))
 app.command()(interruptible()(evaluate))
 
 

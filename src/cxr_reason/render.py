@@ -116,6 +116,20 @@ class ReadingView(JupyterMixin):
         yield Text(DISCLAIMER, "bold")
 
 
+def print_result(console: Console, name: str, result: Reading | CxrError) -> None:
+    """Print what became of one film of many, as a line: its answer, or its error."""
+    line = Text(_strip_controls(name), "bold", overflow="fold")
+    if isinstance(result, Reading):
+        labels = [finding.label for finding in result.findings if finding.in_answer]
+        line.append(f"  {result.outcome}  ", "default")
+        line.append(", ".join(labels), "default")
+        for contradiction in result.contradictions:
+            line.append(f"  conflict {contradiction.label}: {contradiction.kind}", "red")
+    else:
+        line.append(f"  {type(result).__name__}: {_strip_controls(result.message)}", "red")
+    console.print(line, soft_wrap=True)
+
+
 def print_error(console: Console, error: CxrError) -> None:
     """Print an error with what to do about it."""
     title = type(error).__name__

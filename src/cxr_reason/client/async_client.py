@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxr_reason.client.assembler import EventAssembler
-from cxr_reason.client.batch import read_all_async
+from cxr_reason.client.batch import DEFAULT_CONCURRENCY, read_all_async
 from cxr_reason.client.conversation import AsyncConversation
 from cxr_reason.client.events import DoneEvent, Event, QueuedEvent
 from cxr_reason.client.exchange import GRACE_S
@@ -73,13 +73,13 @@ class AsyncClient:
         self,
         images: Iterable[Image],
         *,
-        concurrency: int = 4,
-        on_progress: Callable[[int], None] | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        on_result: Callable[[int, Reading | CxrError], None] | None = None,
         **settings: Unpack[Settings],
     ) -> list[Reading | CxrError]:
         """See `Client.read_many`."""
         check_settings(settings)
-        return await read_all_async(self.read, images, concurrency, on_progress, settings)
+        return await read_all_async(self.read, images, concurrency, on_result, settings)
 
     async def close(self) -> None:
         """See `Client.close`."""

@@ -15,14 +15,16 @@ from cxr_reason.errors import BadRequestError, CxrError, RequestCancelledError
 from cxr_reason.reading import Reading
 
 Result = Reading | CxrError
-OnProgress = Callable[[int], None]
+OnResult = Callable[[int, Result], None]
+
+DEFAULT_CONCURRENCY = 4
 
 
 def read_all(
     stream: Callable[..., Generator[Event, None, None]],
     images: Iterable[Image],
     concurrency: int,
-    on_progress: OnProgress | None,
+    on_result: OnResult | None,
     settings: Settings,
 ) -> list[Result]:
     """See `Client.read_many`."""
@@ -31,10 +33,8 @@ def read_all(
     waiting = enumerate(images)
     lock = threading.Lock()
     leaving = threading.Event()
-    num_done = 0
 
     def work() -> None:
-        nonlocal num_done
         while not leaving.is_set():
             with lock:
                 item = next(waiting, None)
@@ -45,9 +45,8 @@ def read_all(
             result = _read_one(stream, image, settings, leaving)
             with lock:
                 results[index] = result
-                num_done += 1
-                if on_progress is not None:
-                    on_progress(num_done)
+                if on_result is not None:
+                    on_result(index, result)
 
     with ThreadPoolExecutor(concurrency, thread_name_prefix="read_many") as threads:
         workers = [threads.submit(work) for _ in range(concurrency)]
@@ -64,26 +63,25 @@ async def read_all_async(
     read: Callable[..., Awaitable[Reading]],
     images: Iterable[Image],
     concurrency: int,
-    on_progress: OnProgress | None,
+    on_result: OnResult | None,
     settings: Settings,
 ) -> list[Result]:
     """See `Client.read_many`."""
     _check(concurrency, settings)
     results: list[Result | None] = []
     waiting = enumerate(images)
-    num_done = 0
 
     async def work() -> None:
-        nonlocal num_done
         for index, image in waiting:
             results.append(None)
+            result: Result
             try:
-                results[index] = await read(image, **settings)
+                result = await read(image, **settings)
             except CxrError as error:
-                results[index] = error
-            num_done += 1
-            if on_progress is not None:
-                on_progress(num_done)
+                result = error
+            results[index] = result
+            if on_result is not None:
+                on_result(index, result)
 
     workers = [asyncio.ensure_future(work()) for _ in range(concurrency)]
     try:

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from cxr_reason.client.assembler import EventAssembler
-from cxr_reason.client.batch import read_all
+from cxr_reason.client.batch import DEFAULT_CONCURRENCY, read_all
 from cxr_reason.client.conversation import Conversation
 from cxr_reason.client.events import DoneEvent, Event, QueuedEvent
 from cxr_reason.client.exchange import GRACE_S
@@ -110,8 +110,8 @@ class Client:
         self,
         images: Iterable[Image],
         *,
-        concurrency: int = 4,
-        on_progress: Callable[[int], None] | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        on_result: Callable[[int, Reading | CxrError], None] | None = None,
         **settings: Unpack[Settings],
     ) -> list[Reading | CxrError]:
         """Read many films, several at a time.
@@ -119,7 +119,8 @@ class Client:
         Args:
             images: The films, taken from the iterable as places become free.
             concurrency: Films at a time, at least 1.
-            on_progress: Called with the number of films finished so far, failed ones included.
+            on_result: Called with the place of a film, from 0, and its result as soon as it is
+                there, one at a time: to keep what is done, and to show progress.
             settings: Of each request. A `request_id` is not allowed: each gets its own.
 
         Returns:
@@ -130,7 +131,7 @@ class Client:
             BadRequestError: A concurrency below 1.
         """
         check_settings(settings)
-        return read_all(self.stream, images, concurrency, on_progress, settings)
+        return read_all(self.stream, images, concurrency, on_result, settings)
 
     def close(self) -> None:
         """Close the connection; requests under way are cancelled. Idempotent."""
