@@ -8,7 +8,7 @@ import sys
 # The folder of this file must not be importable: its `kernels` is also a distribution on PyPI.
 sys.path.pop(0)
 
-from cxr_reason.cli import main
+from cxr_reason.cli.main import main
 
 if __name__ == "__main__":
     main(["build", *sys.argv[1:]])

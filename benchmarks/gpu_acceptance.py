@@ -56,11 +56,17 @@ def run(quick: bool, seed: int) -> int:
     import torch
 
     # Triton decides at import whether it interprets: all that imports it comes after `main`.
-    from gpu_engine import time_engine
-    from gpu_kernels import DRY, FULL, checks, measure_ceilings, time_preprocess, time_projector
-
+    from cxr_reason.benchmarks.gpu_engine import time_engine
+    from cxr_reason.benchmarks.gpu_kernels import (
+        DRY,
+        FULL,
+        checks,
+        measure_ceilings,
+        time_preprocess,
+        time_projector,
+    )
+    from cxr_reason.evaluation.result_line import describe_machine, make_report
     from cxr_reason.kernels.projector.tuning import load_tuning, reset_tuning
-    from cxr_reason.machine import describe_machine, make_report
 
     scope = (DRY if quick else FULL)(seed=seed)
     device = "interpreter, not a measurement" if quick else torch.cuda.get_device_name()
@@ -112,11 +118,11 @@ def run(quick: bool, seed: int) -> int:
 
 def run_tensorrt_llm(engines: list[Path], seed: int, *, data: str, num_films: int) -> int:
     """Run the steps of `gpu_trtllm`; return the exit status."""
-    import gpu_trtllm
     import torch
-    from gpu_kernels import FULL, measure_ceilings
 
-    from cxr_reason.machine import describe_machine, make_report
+    from cxr_reason.benchmarks import gpu_trtllm
+    from cxr_reason.benchmarks.gpu_kernels import FULL, measure_ceilings
+    from cxr_reason.evaluation.result_line import describe_machine, make_report
 
     device = torch.cuda.get_device_name()
     print(f"machine: {device}; {describe_machine()}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import statistics
 import tempfile
 import time
@@ -11,29 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_kernels import Scope, make_film
 from transformers import (
     GenerationConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessor,
 )
 
+from cxr_reason.benchmarks.gpu_kernels import Scope, make_film
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.base import GenerationRequest, SamplingParams
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.kernels.preprocess import PixelBudget
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
+from cxr_reason.training.random_checkpoint import SIZES, make_config, make_tokenizer, randomise
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 NUM_TOKENS = 64
 NUM_RUNS = 5
 
 
 def make_model(folder: Path, scope: Scope) -> tuple[Checkpoint, Qwen2_5_VLForConditionalGeneration]:
     """Draw weights on the device, and write what else a checkpoint has."""
-    maker = runpy.run_path(str(REPOSITORY / "scripts" / "make_checkpoint.py"))
-    size = maker["SIZES"][scope.shape]
-    config = maker["make_config"](size)
+    size = SIZES[scope.shape]
+    config = make_config(size)
     default_dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
@@ -41,9 +39,9 @@ def make_model(folder: Path, scope: Scope) -> tuple[Checkpoint, Qwen2_5_VLForCon
             model = Qwen2_5_VLForConditionalGeneration(config)
     finally:
         torch.set_default_dtype(default_dtype)
-    maker["randomise"](model)
+    randomise(model)
     config.save_pretrained(folder)
-    tokenizer = maker["make_tokenizer"](size["first_special_id"])
+    tokenizer = make_tokenizer(size["first_special_id"])
     tokenizer.save_pretrained(folder)
     # A stop token that no answer holds: every run generates the same number.
     GenerationConfig(eos_token_id=[config.image_token_id], do_sample=False).save_pretrained(folder)
@@ -78,7 +76,7 @@ def time_engine(scope: Scope) -> Iterator[dict[str, Any]]:
                 checkpoint,
                 device=scope.device,
                 dtype=torch.bfloat16,
-                kernels=kernels,  # type: ignore[arg-type]
+                kernels=kernels,
                 model=model,
             ) as engine:
                 if not scope.is_dry:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 import triton
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cxr_reason.kernels.preprocess import Grid, PixelBudget, fit_grid
@@ -82,7 +83,9 @@ DRY = partial(
 )
 
 
-def make_film(shape: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray, Grid]:
+def make_film(
+    shape: tuple[int, int], seed: int
+) -> tuple[NDArray[np.uint16], NDArray[np.float32], Grid]:
     """Draw a 12-bit film with a curved display table."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 4096, shape, dtype=np.uint16)
@@ -93,8 +96,8 @@ def make_film(shape: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray
 def check_preprocess(shape: tuple[int, int], scope: Scope) -> str | None:
     """Compare with the NumPy reference; None if they agree."""
     pixels, table, grid = make_film(shape, scope.seed)
-    device_film = [torch.from_numpy(array).to(scope.device) for array in (pixels, table)]
-    result = preprocess_triton(*device_film, grid).cpu().numpy()
+    film, device_table = (torch.from_numpy(array).to(scope.device) for array in (pixels, table))
+    result = preprocess_triton(film, device_table, grid).cpu().numpy()
     error = np.abs(result - preprocess_reference(pixels, table, grid)).max()
     # The tests allow 4e-6 and derive it; the sums of the largest films here have more terms.
     return None if error <= 5e-6 else f"off by {error:.1e} of full scale; 5e-6 are allowed"

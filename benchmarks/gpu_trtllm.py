@@ -2,7 +2,7 @@
 
 In order, each on its own so that a failure leaves the others:
 
-    signatures   arguments of the installed package against tests/trtllm_stand_in/signatures.json
+    signatures   arguments of the installed package against signatures.json of tests/support
     parity       greedy tokens against transformers in bfloat16, two film sizes, batch 1 and 8,
                  CUDA graphs on and off
     vision       the TensorRT engine, with and without our kernels as plugins, against transformers
@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,10 @@ def row(
     }
 
 
+def _list_parity(folder: Path, batch: int, cuda_graphs: bool) -> list[Row]:
+    return list(check_parity(folder, batch=batch, cuda_graphs=cuda_graphs))
+
+
 def run_steps(
     engines: Sequence[Path], bandwidth: float, *, data: str, num_films: int
 ) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
@@ -277,7 +282,7 @@ def run_steps(
         for cuda_graphs in (True, False):
             yield (
                 f"parity batch {batch}, graphs {cuda_graphs}",
-                lambda b=batch, g=cuda_graphs: list(check_parity(folder, batch=b, cuda_graphs=g)),
+                partial(_list_parity, folder, batch, cuda_graphs),
             )
     yield "vision", lambda: list(check_vision(folder))
     yield "speed", lambda: list(measure_speed(folder, bandwidth))

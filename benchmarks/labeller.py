@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cxr_reason.evaluation.result_line import describe_machine, make_report
 from cxr_reason.findings import NO_FINDING
-from cxr_reason.machine import describe_machine, make_report
 from cxr_reason.statements import (
     NIH_LABELS,
     Statement,
@@ -172,4 +171,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

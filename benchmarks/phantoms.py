@@ -15,8 +15,8 @@ import statistics
 import time
 from typing import Any
 
-from cxr_reason.machine import describe_machine, make_report
-from cxr_reason.training.phantoms import generate_many
+from cxr_reason.data.phantoms import generate_many
+from cxr_reason.evaluation.result_line import describe_machine, make_report
 
 AIM_FILMS_PER_S = 40.0
 PACKAGES = ("numpy",)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from cxr_reason.audit import audit_trace
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine import sequence
 from cxr_reason.engine.artifact import PRECISIONS
@@ -36,12 +34,14 @@ from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingPar
 from cxr_reason.engine.build import plan_build, read_budget, run_build
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.engine.registry import load_engine
+from cxr_reason.engine.sampling import Sampler
 from cxr_reason.evaluation.cases import load_cases, parse_source
+from cxr_reason.evaluation.result_line import describe_machine, make_report
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.kernels.preprocess import Grid, fit_grid, preprocess
-from cxr_reason.machine import describe_machine, make_report
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
-from cxr_reason.radiograph import decode_radiograph
-from cxr_reason.trace import parse_trace
+from cxr_reason.reading.audit import audit_trace
+from cxr_reason.reading.trace import parse_trace
 
 MAX_TOKENS = 800
 PACKAGES = ("onnxruntime", "onnxruntime-genai", "transformers", "torch")
@@ -65,7 +65,7 @@ class Output:
     text: str
 
 
-class ForcedSampler(sequence.Sampler):
+class ForcedSampler(Sampler):
     """Keeps the logits of every step and answers with given tokens, or greedily."""
 
     forced: ClassVar[tuple[int, ...]] = ()
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=200)
     arguments = parser.parse_args()
     checkpoint = Checkpoint(arguments.checkpoint)
-    sequence.Sampler = ForcedSampler  # type: ignore[misc]
+    sequence.Sampler = ForcedSampler  # type: ignore[attr-defined]
     console = Console()
     console.print(f"machine: {describe_machine()}", highlight=False)
     films = load_films(checkpoint, arguments.films)
@@ -194,4 +194,4 @@ def make_row(precision: str, metric: str, value: float, num_films: int) -> dict[
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,10 @@ from cxr_reason.contract import (
 from cxr_reason.engine.artifact import Manifest
 from cxr_reason.errors import BadRequestError
 from cxr_reason.prompts import Message
-from cxr_reason.reading import Usage
+from cxr_reason.usage import Usage
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Array = npt.NDArray[np.float32]
 
@@ -166,7 +170,7 @@ class Engine(ABC):
     def close(self) -> None:
         """Cancel what runs and free the models. Idempotent."""
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -15,7 +15,7 @@ from cxr_reason.engine.base import Array, FinishReason, SamplingParams, TextEven
 from cxr_reason.engine.event_stream import EventStream
 from cxr_reason.engine.prefix import PromptSegment
 from cxr_reason.engine.sampling import Sampler
-from cxr_reason.reading import Usage
+from cxr_reason.usage import Usage
 
 
 class Sequence(EventStream):

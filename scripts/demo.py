@@ -10,12 +10,12 @@ import typer
 from pydicom.data import get_testdata_file
 from rich.console import Console
 
-from cxr_reason.cli import interruptible, run, running_server
+from cxr_reason.cli.build import build
+from cxr_reason.cli.main import interruptible, run, running_server
+from cxr_reason.cli.render import print_stream
 from cxr_reason.client import Client
-from cxr_reason.engine.cli import build
 from cxr_reason.gateway.config import GatewayConfig
 from cxr_reason.gateway.service import GatewayService
-from cxr_reason.render import print_stream
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonServer
 from cxr_reason.serving.settings import ServingSettings

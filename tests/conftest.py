@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +16,12 @@ from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.engine import OnnxEngine
 from cxr_reason.engine.registry import load_engine
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
-from cxr_reason.radiograph import decode_radiograph
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonServer
 from cxr_reason.serving.settings import ServingSettings
+from cxr_reason.training import random_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -69,16 +68,10 @@ def trained(repository: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def maker(repository: Path) -> dict[str, Any]:
-    """The names of `scripts/make_checkpoint.py`."""
-    return runpy.run_path(str(repository / "scripts" / "make_checkpoint.py"))
-
-
-@pytest.fixture(scope="session")
-def nano(maker: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A random checkpoint: its output is lively and never ends, so equality means something."""
     folder = tmp_path_factory.mktemp("checkpoints") / "nano"
-    maker["make_checkpoint"]("nano", folder)
+    random_checkpoint.make_checkpoint("nano", folder)
     return Checkpoint(folder)
 
 

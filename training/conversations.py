@@ -15,7 +15,7 @@ from datasets import Dataset
 
 from cxr_reason.errors import DataError
 from cxr_reason.prompts import FIND_ABNORMALITIES
-from cxr_reason.training.pictures import vary
+from cxr_reason.training.augmentation import vary
 from cxr_reason.training.traces import Facts, Sign, gold_answer, write_trace
 
 # What `Dataset.with_transform` hands over and takes back: columns of a batch of rows.

@@ -21,7 +21,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from cxr_reason.checkpoint import open_checkpoint
 from cxr_reason.training.conversations import sft_columns
 from cxr_reason.training.prepared import load_prepared
-from cxr_reason.training.setup import open_processor
+from cxr_reason.training.start import open_processor
 
 if TYPE_CHECKING:
     from cxr_reason.training.sft import SftArguments

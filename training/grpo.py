@@ -20,7 +20,7 @@ from cxr_reason.errors import BadRequestError
 from cxr_reason.training.conversations import grpo_columns
 from cxr_reason.training.prepared import load_prepared
 from cxr_reason.training.rewards import BATCH_REWARDS, SUCCESSOR_WEIGHTS, BatchReward
-from cxr_reason.training.setup import (
+from cxr_reason.training.start import (
     StartArguments,
     errors_as_messages,
     open_model,

@@ -17,19 +17,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cxr_reason.errors import BadRequestError, DataError
-from cxr_reason.kernels.preprocess import PATCH_SIZE, PixelBudget, fit_grid
-from cxr_reason.training.distractors import draw_distractor
-from cxr_reason.training.examples import (
-    load_refusals,
-    load_release,
-)
-from cxr_reason.training.phantoms import (
+from cxr_reason.data.phantoms import (
     DEFAULT_PREVALENCE,
     PhantomSplit,
     generate_many,
     phantom_seeds,
 )
+from cxr_reason.data.releases import (
+    load_refusals,
+    load_release,
+)
+from cxr_reason.errors import BadRequestError, DataError
+from cxr_reason.kernels.preprocess import PATCH_SIZE, PixelBudget, fit_grid
+from cxr_reason.training.distractors import draw_distractor
 from cxr_reason.training.prepared import (
     facts_of,
     row_of_example,
@@ -37,7 +37,7 @@ from cxr_reason.training.prepared import (
     row_of_refusal,
     write_rows,
 )
-from cxr_reason.training.setup import errors_as_messages
+from cxr_reason.training.start import errors_as_messages
 from cxr_reason.training.traces import gold_answer
 
 # What is small is learned late: films to train on show it about twice as often as those of the

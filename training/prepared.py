@@ -17,14 +17,14 @@ import numpy as np
 from datasets import Dataset, Features, Image, List, Value, concatenate_datasets
 from numpy.typing import NDArray
 
+from cxr_reason.data.phantoms import Phantom
+from cxr_reason.data.releases import Example
 from cxr_reason.errors import DataError
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.findings import LABELS
 from cxr_reason.kernels.preprocess import PixelBudget
-from cxr_reason.radiograph import decode_radiograph
-from cxr_reason.trace import REFUSAL
-from cxr_reason.training.examples import Example
+from cxr_reason.prompts import REFUSAL
 from cxr_reason.training.films import Picture, render_film
-from cxr_reason.training.phantoms import Phantom
 from cxr_reason.training.traces import (
     Facts,
     facts_of_example,

@@ -36,7 +36,7 @@ from transformers.trainer_utils import EvalPrediction
 
 from cxr_reason.checkpoint import open_checkpoint
 from cxr_reason.findings import LABELS
-from cxr_reason.training.pictures import vary
+from cxr_reason.training.augmentation import vary
 from cxr_reason.training.prepared import (
     ABSENT,
     PRESENT,
@@ -44,7 +44,7 @@ from cxr_reason.training.prepared import (
     load_prepared,
     read_marks,
 )
-from cxr_reason.training.setup import errors_as_messages, resume, save_checkpoint
+from cxr_reason.training.start import errors_as_messages, resume, save_checkpoint
 
 _NUM_STATES = 3
 _PATCHES = 4  # of a visual token, 2 x 2

@@ -21,12 +21,12 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import mul
 from typing import Any
 
-from cxr_reason.audit import audit_trace
 from cxr_reason.errors import BadRequestError
 from cxr_reason.findings import LABELS, NO_FINDING, PARENTS
-from cxr_reason.outline import PARTS, SUMMARY, split_reasoning
+from cxr_reason.reading.audit import audit_trace
+from cxr_reason.reading.sections import PARTS, SUMMARY, split_reasoning
+from cxr_reason.reading.trace import Issue, Outcome, parse_trace
 from cxr_reason.statements import Polarity, label_report
-from cxr_reason.trace import Issue, Outcome, parse_trace
 
 # What TRL hands over: plain text, or a conversation's messages.
 Completion = str | Sequence[Mapping[str, Any]]

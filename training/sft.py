@@ -18,7 +18,7 @@ from trl import ModelConfig, SFTConfig, SFTTrainer, TrlParser, get_peft_config
 from cxr_reason.training.conversations import sft_columns
 from cxr_reason.training.dry_run import print_plan
 from cxr_reason.training.prepared import load_prepared
-from cxr_reason.training.setup import (
+from cxr_reason.training.start import (
     StartArguments,
     errors_as_messages,
     open_model,

@@ -10,7 +10,7 @@ from tokenizers.decoders import DecodeStream
 
 from cxr_reason.engine.base import FinishReason, TextEvent
 from cxr_reason.engine.event_stream import EventStream
-from cxr_reason.reading import Usage
+from cxr_reason.usage import Usage
 
 
 class TrtllmGeneration(EventStream):

@@ -1,4 +1,4 @@
-/** The JSON of `cxr_reason.reading.Reading`, as far as the page uses it. */
+/** The JSON of `cxr_reason.reading.reading.Reading`, as far as the page uses it. */
 
 export type Polarity = "present" | "uncertain" | "absent";
 

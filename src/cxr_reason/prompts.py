@@ -15,6 +15,8 @@ from cxr_reason.contract import MAX_PROMPT_CHARS
 from cxr_reason.errors import BadRequestError
 
 FIND_ABNORMALITIES = "Find abnormalities and support devices."
+# What the model was trained to say to a picture that is none.
+REFUSAL = "Please provide a frontal chest X-ray image."
 
 IMAGE_PAD = "<|image_pad|>"
 _ROLES = ("system", "user", "assistant")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from cxr_reason.audit import audit_trace
 from cxr_reason.errors import BadRequestError
 from cxr_reason.findings import LABELS, NO_FINDING
+from cxr_reason.reading.audit import audit_trace
+from cxr_reason.reading.trace import Outcome, parse_trace
 from cxr_reason.statements import TO_CHEXPERT, Statement, collect_labels, find_statements
-from cxr_reason.trace import Outcome, parse_trace
 from cxr_reason.training.rewards import structure_reward
 from cxr_reason.training.traces.facts import ZONE_OF_REGION, Facts, gold_answer, sides_of
 from cxr_reason.training.traces.places import LUNG_LABELS, PLEURAL_LABELS, places_of

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from cxr_reason.data.phantoms import Phantom
+from cxr_reason.data.releases import Box, Example
 from cxr_reason.findings import LABELS, NO_FINDING, labels_above
 from cxr_reason.statements import TO_CHEXPERT, Polarity, collect_labels, find_statements
-from cxr_reason.training.examples import Box, Example
-from cxr_reason.training.phantoms import Phantom
 
 Side = Literal["left", "right", "bilateral"]
 Zone = Literal["upper", "mid", "lower", "diffuse", "mediastinum"]

@@ -2,7 +2,7 @@
  * The grayscale pipeline of DICOM: stored value → modality value → shown intensity.
  *
  * The same steps, in the same order and with the same fallback as `cxr_reason/display_table.py`, so
- * that the first view of a film is what the model is given. `tests/test_page.py` compares the two.
+ * that the first view of a film is what the model is given. `tests/page/test_page.py` compares the two.
  */
 
 export interface Lut {

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from cxr_reason.client.events import DoneEvent, FindingEvent, TextEvent
 from cxr_reason.client.finding_tracker import FindingTracker
 from cxr_reason.client.transport import Response
-from cxr_reason.reading import Reading
-from cxr_reason.trace import Section, SectionSplitter
+from cxr_reason.reading.reading import Reading
+from cxr_reason.reading.trace import Section, SectionSplitter
 
 
 class EventAssembler:

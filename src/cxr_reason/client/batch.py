@@ -12,7 +12,7 @@ from cxr_reason.client.events import DoneEvent, Event
 from cxr_reason.client.images import Image
 from cxr_reason.client.settings import Settings
 from cxr_reason.errors import BadRequestError, CxrError, RequestCancelledError
-from cxr_reason.reading import Reading
+from cxr_reason.reading.reading import Reading
 
 Result = Reading | CxrError
 OnResult = Callable[[int, Result], None]

@@ -20,7 +20,7 @@ from cxr_reason.client.retries import DEFAULT_MAX_RETRIES, Retries
 from cxr_reason.client.settings import DEFAULT_TIMEOUT_S, Settings, check_settings, make_call
 from cxr_reason.client.transport import Delivery, Request, Transport
 from cxr_reason.errors import CxrError
-from cxr_reason.reading import Reading
+from cxr_reason.reading.reading import Reading
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -13,7 +13,7 @@ from cxr_reason.client.settings import Settings, TurnSettings, check_settings
 from cxr_reason.contract import IMAGE_DIGEST
 from cxr_reason.errors import BadRequestError
 from cxr_reason.prompts import FIND_ABNORMALITIES
-from cxr_reason.reading import Reading
+from cxr_reason.reading.reading import Reading
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

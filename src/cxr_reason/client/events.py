@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from cxr_reason.audit import Finding
-from cxr_reason.reading import Reading
-from cxr_reason.trace import Section
+from cxr_reason.reading.audit import Finding
+from cxr_reason.reading.reading import Reading
+from cxr_reason.reading.trace import Section
 
 
 @dataclass(frozen=True)

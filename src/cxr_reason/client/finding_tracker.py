@@ -1,13 +1,13 @@
 """Reasoning as it comes → findings as they are stated.
 
-The audit of a whole trace (`cxr_reason.audit`) takes tens of milliseconds of a long one: too much
-for every sentence of a stream. Here each sentence is read once.
+The audit of a whole trace (`cxr_reason.reading.audit`) takes tens of milliseconds of a long one:
+too much for every sentence of a stream. Here each sentence is read once.
 """
 
 from __future__ import annotations
 
-from cxr_reason.audit import Evidence, Finding
 from cxr_reason.findings import LABELS, NO_FINDING
+from cxr_reason.reading.audit import Evidence, Finding
 from cxr_reason.statements import TO_CHEXPERT, Polarity, Statement, collect_labels, find_statements
 from cxr_reason.statements.sentences import film_spans, split_sentences
 

@@ -36,9 +36,10 @@ from cxr_reason.errors import (
     RequestCancelledError,
     RequestTimeoutError,
 )
-from cxr_reason.film import FilmInfo
-from cxr_reason.reading import Provenance, Usage, make_reading
-from cxr_reason.trace import parse_trace
+from cxr_reason.film.info import FilmInfo
+from cxr_reason.reading.reading import Provenance, make_reading
+from cxr_reason.reading.trace import parse_trace
+from cxr_reason.usage import Usage
 
 Reply: TypeAlias = str | Iterable[str]
 

@@ -19,11 +19,11 @@ from cxr_reason.engine.base import (
 )
 from cxr_reason.errors import CapacityError, RequestCancelledError
 from cxr_reason.evaluation.occlusion import make_blank
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
 from cxr_reason.prompts import parse_prompt
-from cxr_reason.radiograph import decode_radiograph
-from cxr_reason.reading import Reading
-from cxr_reason.trace import Outcome
+from cxr_reason.reading.reading import Reading
+from cxr_reason.reading.trace import Outcome
 
 # Others may use the server too: a busy one is asked again after 1, 2, 4, 8 and 16 seconds.
 _WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_reason.consensus import Calibration, Threshold
 from cxr_reason.errors import DataError
 from cxr_reason.evaluation.bootstrap import Floats
 from cxr_reason.evaluation.metrics import Sample
 from cxr_reason.findings import LABELS
+from cxr_reason.reading.consensus import Calibration, Threshold
 
 SENSITIVITY = 0.95  # of what is not called absent
 MIN_FILMS = 10  # of each class; with fewer a threshold would be chance

@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from cxr_reason.errors import BadRequestError, DataError, UnreadableImageError
-from cxr_reason.findings import LABELS
-from cxr_reason.statements import Polarity
-from cxr_reason.training.examples import (
+from cxr_reason.data.phantoms import Phantom, encode_dicom, generate_many, phantom_seeds
+from cxr_reason.data.phantoms.sets import TEST_FILMS
+from cxr_reason.data.releases import (
     Box,
     Example,
     Split,
     load_release,
 )
-from cxr_reason.training.phantoms import Phantom, encode_dicom, generate_many, phantom_seeds
-from cxr_reason.training.phantoms.sets import TEST_FILMS
+from cxr_reason.errors import BadRequestError, DataError, UnreadableImageError
+from cxr_reason.findings import LABELS
+from cxr_reason.statements import Polarity
 
 PHANTOMS = "phantoms"
 

@@ -26,7 +26,7 @@ from cxr_reason.evaluation.metrics import (
 from cxr_reason.evaluation.run import Run
 from cxr_reason.evaluation.scores import FilmScores, score_film
 from cxr_reason.findings import LABELS
-from cxr_reason.trace import Outcome
+from cxr_reason.reading.trace import Outcome
 
 Progress = Callable[[str, int, int], None]
 

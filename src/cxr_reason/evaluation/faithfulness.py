@@ -35,9 +35,9 @@ from cxr_reason.evaluation.occlusion import (
 )
 from cxr_reason.evaluation.run import Run
 from cxr_reason.evaluation.scores import FilmScores, score_film
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.findings import LABELS
-from cxr_reason.radiograph import decode_radiograph
-from cxr_reason.trace import Outcome
+from cxr_reason.reading.trace import Outcome
 
 CONDITIONS = ("original", "own", "elsewhere", "blank", "swapped")
 

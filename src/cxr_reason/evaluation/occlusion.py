@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cxr_reason.radiograph import Radiograph
-from cxr_reason.training.examples import Box
+from cxr_reason.data.releases import Box
+from cxr_reason.film.radiograph import Radiograph
 
 Intensity = NDArray[np.float32]
 PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1, the ends not included

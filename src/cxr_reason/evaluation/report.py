@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cxr_reason.evaluation import plots
 from cxr_reason.evaluation.evaluate import Evaluation
 from cxr_reason.evaluation.faithfulness import CONDITIONS
+from cxr_reason.evaluation.result_line import describe_machine
 from cxr_reason.evaluation.summary import format_estimate, list_faithfulness, list_totals
-from cxr_reason.machine import describe_machine
-from cxr_reason.reading import DISCLAIMER
+from cxr_reason.reading.reading import DISCLAIMER
 
 _TEMPLATE = "report.html.jinja"
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_reason.audit import audit_trace
-from cxr_reason.consensus import support_of
 from cxr_reason.evaluation.backends import Output
 from cxr_reason.findings import LABELS
-from cxr_reason.trace import Outcome, Trace, parse_trace
+from cxr_reason.reading.audit import audit_trace
+from cxr_reason.reading.consensus import support_of
+from cxr_reason.reading.trace import Outcome, Trace, parse_trace
 from cxr_reason.training.rewards import consistency_reward
 
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from cxr_reason.evaluation.bootstrap import Estimate
 from cxr_reason.evaluation.evaluate import Evaluation
 from cxr_reason.evaluation.faithfulness import CONDITIONS
-from cxr_reason.machine import make_report
-from cxr_reason.reading import DISCLAIMER
+from cxr_reason.evaluation.result_line import make_report
+from cxr_reason.reading.reading import DISCLAIMER
 
 PACKAGES = ("cxr-reason", "numpy", "onnxruntime", "torch", "transformers", "pydicom", "pillow")
 # Of Outcome, in the order in which a reader asks.

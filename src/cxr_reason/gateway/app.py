@@ -30,7 +30,7 @@ from cxr_reason.gateway.metrics import Metrics
 from cxr_reason.gateway.middleware import Envelope
 from cxr_reason.gateway.readings import parse_form, reading_events
 from cxr_reason.gateway.sse import CallerLeftError, EventStream, while_caller_stays
-from cxr_reason.reading import Reading
+from cxr_reason.reading.reading import Reading
 
 PAGE = Path(__file__).with_name("page")
 _STATUS_LEFT = 499  # nobody sees it but the log

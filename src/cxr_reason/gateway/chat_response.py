@@ -15,8 +15,8 @@ from cxr_reason.client import DoneEvent, Event, TextEvent
 from cxr_reason.errors import CxrError
 from cxr_reason.gateway.api_errors import as_api_error, error_object
 from cxr_reason.gateway.sse import make_event
-from cxr_reason.reading import Reading
-from cxr_reason.trace import Issue, Outcome, Section, parse_trace, split_sections
+from cxr_reason.reading.reading import Reading
+from cxr_reason.reading.trace import Issue, Outcome, Section, parse_trace, split_sections
 
 
 def completion(reading: Reading, *, request_id: str, model: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from cxr_reason.engine.base import VisualInput
-from cxr_reason.film import FilmInfo
+from cxr_reason.film.info import FilmInfo
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from cxr_reason.reading import Usage
+from cxr_reason.usage import Usage
 
 STAGES = ("waiting", "generating")
 CACHES = ("keys_and_values", "prefixes", "films")

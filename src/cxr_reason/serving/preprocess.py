@@ -8,8 +8,8 @@ import numpy as np
 
 from cxr_reason.contract import FILM, GRID, IMAGE, PATCHES, PREPROCESS_MODEL
 from cxr_reason.engine.artifact import read_manifest
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
-from cxr_reason.radiograph import decode_radiograph
 from cxr_reason.serving.settings import ServingSettings
 from cxr_reason.serving.tensors import Value
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cxr_reason import __version__
-from cxr_reason.consensus import UNCALIBRATED, Calibration
 from cxr_reason.contract import LABEL_ANSWER
 from cxr_reason.engine.base import (
     Engine,
@@ -16,11 +15,13 @@ from cxr_reason.engine.base import (
     SamplingParams,
 )
 from cxr_reason.errors import BadRequestError, RequestCancelledError
-from cxr_reason.reading import Provenance, Reading, Usage, make_reading
+from cxr_reason.reading.consensus import UNCALIBRATED, Calibration
+from cxr_reason.reading.reading import Provenance, Reading, make_reading
+from cxr_reason.reading.trace import parse_trace
 from cxr_reason.serving.cancellation import Cancellation
 from cxr_reason.serving.film_cache import EncodedFilm, FilmCache
 from cxr_reason.serving.reason_request import ReasonRequest, hash_image
-from cxr_reason.trace import parse_trace
+from cxr_reason.usage import Usage
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from cxr_reason.contract import (
 )
 from cxr_reason.engine.base import SamplingParams, VisualInput
 from cxr_reason.errors import BadRequestError
-from cxr_reason.film import FilmInfo
+from cxr_reason.film.info import FilmInfo
 from cxr_reason.prompts import Message, parse_prompt
 from cxr_reason.serving.film_cache import EncodedFilm
 from cxr_reason.serving.tensors import Value, as_text

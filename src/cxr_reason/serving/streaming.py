@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakValueDictionary
 
-from cxr_reason.consensus import UNCALIBRATED, read_calibration
 from cxr_reason.contract import (
     CANCEL_PARAMETER,
     FILM,
@@ -34,7 +33,8 @@ from cxr_reason.errors import (
     RequestCancelledError,
     from_wire,
 )
-from cxr_reason.film import FilmInfo
+from cxr_reason.film.info import FilmInfo
+from cxr_reason.reading.consensus import UNCALIBRATED, read_calibration
 from cxr_reason.serving.cancellation import Cancellation, CancellationWatcher
 from cxr_reason.serving.failures import as_cxr_error, log_through_triton, make_triton_error
 from cxr_reason.serving.film_cache import EncodedFilm, FilmCache

@@ -1,0 +1,200 @@
+"""`cxr-reason bench`: measure on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cxr_reason.engine.config import EngineConfig
+from cxr_reason.errors import BadRequestError, ServerError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+
+# NumPy and PyTorch read these when they are loaded, so the measurement has its own process.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_NEEDED = ("PIL", "pydicom", "torch", "torchvision", "transformers")
+_NEEDED_FOR_ENGINE = ("jinja2", "onnxruntime", "onnxruntime_genai", "PIL", "psutil", "pydicom",
+                      "torch", "transformers")  # fmt: skip
+_NEEDED_FOR_SERVING = ("jinja2", "onnxruntime", "PIL", "psutil", "pydicom")
+_CACHE = Path("~/.cache/cxr-reason/peers")
+_WIDTH = 160  # a column for each contender
+
+
+@app.callback()
+def bench() -> None:
+    """Measure speed on this machine."""
+
+
+@app.command()
+def kernels(
+    runs: Annotated[int, typer.Option(min=3, help="Runs of each; the medians are printed.")] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+) -> None:
+    """Preprocessing: ours, the usual pipeline, and what Python libraries can do at best.
+
+    Needs the extra `build`. OpenCV 5 and pydicom-data add a baseline and a film where installed.
+
+    Example: taskset --cpu-list 1 cxr-reason bench kernels --json
+    """
+    _check_packages("kernels", _NEEDED, "build")
+    command = [sys.executable, "-m", "cxr_reason.benchmarks.preprocess", "--runs", str(runs)]
+    if as_json:
+        command.append("--json")
+    code = subprocess.run(command, env={**os.environ, **_ONE_THREAD}, check=False).returncode
+    raise typer.Exit(code)
+
+
+@app.command()
+def engine(
+    checkpoint: Annotated[
+        Path, typer.Option(help="Folder of the weights that all sides run (docs/benchmarks.md).")
+    ],
+    peers: Annotated[
+        str,
+        typer.Option(
+            help="all, none, or some of openvino, onnxruntime-genai, mistralrs, vllm, "
+            "transformers-bf16, transformers-fp32, with commas between them."
+        ),
+    ] = "all",
+    precision: Annotated[str, typer.Option(help="Of ours; several with commas.")] = "int4",
+    engine_dir: Annotated[
+        list[Path] | None,
+        typer.Option("--engine", help="Engine of ours that is built already; may be repeated."),
+    ] = None,
+    film: Annotated[
+        Path | None, typer.Option(help="DICOM, PNG or JPEG [default: RG1, or a phantom].")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=2, help="Generated for one request alone.")] = 400,
+    batch_tokens: Annotated[
+        int, typer.Option(min=2, help="Generated for each of several requests at once.")
+    ] = 128,
+    concurrency: Annotated[
+        str, typer.Option(help="Requests at once, with commas; empty for none.")
+    ] = "1,2,4,8,16",
+    runs: Annotated[int, typer.Option(min=1, help="Of one request alone.")] = 3,
+    batch_runs: Annotated[int, typer.Option(min=1, help="Of several requests at once.")] = 1,
+    cache: Annotated[
+        Path, typer.Option(help="Folder for the peers' environments and converted models.")
+    ] = _CACHE,
+    timeout_s: Annotated[
+        float, typer.Option(help="For converting, and for measuring, one contender.")
+    ] = 7200.0,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Convert again what the cache holds.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+) -> None:
+    """Our engine and its peers: the same weights, film and prompt, each in a process of its own.
+
+    A peer that does not install or run is listed with its error. Needs the extra `build`.
+
+    Example: cxr-reason bench engine --checkpoint random-3b --peers openvino,mistralrs --json
+    """
+    _check_packages("engine", _NEEDED_FOR_ENGINE, "build")
+    from cxr_reason.benchmarks.contenders import choose_peers
+    from cxr_reason.benchmarks.engine import run_engine_bench
+    from cxr_reason.benchmarks.engine_settings import EngineBench
+
+    settings = EngineBench(
+        checkpoint=checkpoint,
+        peers=tuple(choose_peers(peers)),
+        cache=cache.expanduser().resolve(),
+        precisions=tuple(precision.split(",")),
+        engines=tuple(engine_dir or ()),
+        film=film,
+        tokens=tokens,
+        batch_tokens=batch_tokens,
+        concurrency=_read_numbers(concurrency),
+        runs=runs,
+        batch_runs=batch_runs,
+        timeout_s=timeout_s,
+        rebuild=rebuild,
+    )
+    if not run_engine_bench(settings, Console(width=_WIDTH), as_json=as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serving(
+    engine_dir: Annotated[Path, typer.Argument(help="Engine folder made by `cxr-reason build`.")],
+    film: Annotated[
+        Path | None, typer.Option(help="DICOM, PNG or JPEG [default: RG1, or a phantom].")
+    ] = None,
+    films: Annotated[int, typer.Option(min=1, help="Different films that are asked about.")] = 8,
+    tokens: Annotated[int, typer.Option(min=2, help="Limit of generated tokens.")] = 64,
+    concurrency: Annotated[
+        str, typer.Option(help="Requests at once, with commas.")
+    ] = "1,2,4,8,16,32",
+    runs: Annotated[
+        int, typer.Option(min=1, help="Requests of a measurement, times its concurrency.")
+    ] = 2,
+    repeats: Annotated[
+        int, typer.Option(min=3, help="Requests that Triton's cost is the median of.")
+    ] = 21,
+    requests: Annotated[
+        int, typer.Option(min=0, help="Also this many requests at the highest concurrency.")
+    ] = 0,
+    aiperf: Annotated[bool, typer.Option("--aiperf", help="Measure with aiperf too.")] = False,
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="Measure through the gateway too.")
+    ] = False,
+    max_batch: Annotated[
+        int, typer.Option(help="Requests that decode together.")
+    ] = EngineConfig.max_batch,
+    cache: Annotated[Path, typer.Option(help="Folder for aiperf's environment.")] = _CACHE,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
+) -> None:
+    """A real Triton on an engine: times, errors and wrong texts under load, and what it costs.
+
+    Fails if a request was lost or answered with another text than the engine's own.
+
+    Example: cxr-reason bench serving engines/nano --requests 1000 --json
+    """
+    _check_packages("serving", _NEEDED_FOR_SERVING, "server")
+    from cxr_reason.benchmarks.serving import run_serving_bench
+    from cxr_reason.benchmarks.serving_settings import ServingBench
+
+    settings = ServingBench(
+        engine=engine_dir,
+        cache=cache.expanduser().resolve(),
+        film=film,
+        num_films=films,
+        tokens=tokens,
+        concurrency=_read_numbers(concurrency) or (1,),
+        runs=runs,
+        repeats=repeats,
+        requests=requests,
+        aiperf=aiperf,
+        gateway=gateway,
+        max_batch=max_batch,
+    )
+    if not run_serving_bench(settings, Console(width=_WIDTH), as_json=as_json):
+        raise typer.Exit(1)
+
+
+def _check_packages(command: str, names: tuple[str, ...], extra: str) -> None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServerError(
+            f"`cxr-reason bench {command}` needs {', '.join(missing)}: "
+            f"pip install 'cxr-reason[{extra}]'"
+        )
+
+
+def _read_numbers(text: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        numbers = (0,)
+    if any(number < 1 for number in numbers):
+        raise BadRequestError(
+            f"concurrency: {text!r}; whole numbers from 1, with commas between them"
+        )
+    return numbers

@@ -1,1 +1,0 @@
-"""Speed of this package's operations beside what else could be used, on this machine."""

@@ -1,0 +1,1 @@
+"""The command `cxr-reason`, a module for each of its words."""

@@ -1,0 +1,139 @@
+"""`cxr-reason read`: one film with its reasoning, or many with a line each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from cxr_reason.cli.render import print_result, print_stream
+from cxr_reason.client import Client, Settings
+from cxr_reason.client.batch import DEFAULT_CONCURRENCY
+from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
+from cxr_reason.contract import (
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_NUM_TRACES,
+    DEFAULT_SEED,
+    DEFAULT_TEMPERATURE,
+    DEFAULT_TEMPERATURE_OF_TRACES,
+    DEFAULT_TOP_P,
+    LABEL_ANSWER,
+    MAX_NUM_TRACES,
+)
+from cxr_reason.errors import CxrError, InputError
+from cxr_reason.prompts import FIND_ABNORMALITIES
+from cxr_reason.reading.reading import Reading
+
+
+def read(
+    files: Annotated[
+        list[Path], typer.Argument(help="DICOM, PNG or JPEG files, each of a frontal chest film.")
+    ],
+    server: Annotated[str, typer.Option(help="gRPC address of the server.")] = DEFAULT_ADDRESS,
+    prompt: Annotated[
+        str, typer.Option(help="Plain text, or a JSON list of chat messages.")
+    ] = FIND_ABNORMALITIES,
+    max_tokens: Annotated[
+        int, typer.Option(help="Limit of generated tokens.")
+    ] = DEFAULT_MAX_TOKENS,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="0 takes the most likely token each time; at most 2.",
+            show_default=f"{DEFAULT_TEMPERATURE:g}, with several traces "
+            f"{DEFAULT_TEMPERATURE_OF_TRACES:g}",
+        ),
+    ] = None,
+    top_p: Annotated[float, typer.Option(help="Nucleus probability, over 0 to 1.")] = DEFAULT_TOP_P,
+    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = DEFAULT_SEED,
+    num_traces: Annotated[
+        int,
+        typer.Option(
+            help=f"Traces to sample, at most {MAX_NUM_TRACES}; more than one gives each finding a "
+            "probability."
+        ),
+    ] = DEFAULT_NUM_TRACES,
+    answer_format: Annotated[
+        str | None,
+        typer.Option(help=f'What the answer is held to: "{LABEL_ANSWER}", or a JSON schema.'),
+    ] = None,
+    timeout_s: Annotated[
+        float, typer.Option(help="Seconds until the request for a film is given up.")
+    ] = DEFAULT_TIMEOUT_S,
+    concurrency: Annotated[
+        int, typer.Option(help="Films at a time, where there are several.")
+    ] = DEFAULT_CONCURRENCY,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help='Print the reading as one line of JSON; of several films {"file", "reading"} or '
+            '{"file", "error"} each, as they finish.',
+        ),
+    ] = False,
+) -> None:
+    """Read films: one with its reasoning as it is generated, several with a line each.
+
+    Example: cxr-reason read film.dcm --num-traces 8
+
+    Example: cxr-reason read films/*.dcm --json > readings.jsonl
+    """
+    settings: Settings = {
+        "prompt": prompt,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+        "num_traces": num_traces,
+        "answer_format": answer_format,
+    }
+    # With --json, stdout is for the readings alone.
+    console = Console(stderr=as_json)
+    with Client(server, timeout_s=timeout_s) as client:
+        if len(files) > 1:
+            _read_many(client, console, files, concurrency, settings, as_json=as_json)
+            return
+        reading = print_stream(console, client.stream(files[0], **settings))
+    if as_json:
+        sys.stdout.write(reading.to_json() + "\n")
+
+
+def _read_many(
+    client: Client,
+    console: Console,
+    files: list[Path],
+    concurrency: int,
+    settings: Settings,
+    *,
+    as_json: bool,
+) -> None:
+    """Exit with 2 if a film is at fault, with 1 on any other error, once all are read."""
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task("films", total=len(files))
+
+        def show(index: int, result: Reading | CxrError) -> None:
+            name = str(files[index])
+            if as_json:
+                sys.stdout.write(_to_line(name, result) + "\n")
+                sys.stdout.flush()
+            else:
+                print_result(console, name, result)
+            bars.advance(task)
+
+        results = client.read_many(files, concurrency=concurrency, on_result=show, **settings)
+    errors = [result for result in results if isinstance(result, CxrError)]
+    if errors:
+        Console(stderr=True).print(f"{len(errors)} of {len(files)} films were not read")
+        raise typer.Exit(2 if all(isinstance(error, InputError) for error in errors) else 1)
+
+
+def _to_line(name: str, result: Reading | CxrError) -> str:
+    if isinstance(result, Reading):
+        return f'{{"file":{json.dumps(name)},"reading":{result.to_json()}}}'
+    return json.dumps({"file": name, "error": {"code": result.code, "message": result.message}})

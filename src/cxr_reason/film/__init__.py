@@ -1,0 +1,1 @@
+"""A film: encoded bytes → stored pixels, their display table, and what is known of them."""

@@ -1,0 +1,196 @@
+"""Encoded bytes to a `Radiograph`: the one way a film comes into this package.
+
+DICOM, PNG and JPEG are told apart by their first bytes, never by a name or a media type. Every
+size is checked on the encoded side before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import struct
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from cxr_reason.errors import (
+    BadRequestError,
+    InputError,
+    TooLargeError,
+    UnreadableImageError,
+    UnsupportedObjectError,
+)
+from cxr_reason.film.dicom import decode_dicom
+from cxr_reason.film.display_table import identity_table
+from cxr_reason.film.header import is_dicom
+from cxr_reason.film.info import FilmInfo
+from cxr_reason.film.pixels import jpeg_frame_size
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8\xff"
+_DATA_URL = re.compile(rb"data:[\w.+/-]*(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
+_DATA_URL_START_BYTES = 256  # no media type is longer
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a caller may send.
+
+    Attributes:
+        max_encoded_bytes: Bytes of the file, and of a deflated DICOM data set once inflated.
+        max_pixels: Rows times columns.
+
+    Raises:
+        BadRequestError: A limit below 1.
+    """
+
+    max_encoded_bytes: int = 64 * 2**20
+    max_pixels: float = 100e6
+
+    def __post_init__(self) -> None:
+        if self.max_encoded_bytes < 1 or self.max_pixels < 1:
+            raise BadRequestError("limits: max_encoded_bytes and max_pixels must be at least 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One film, decoded but not yet resized. Holds nothing that identifies a patient.
+
+    Attributes:
+        pixels: uint16 `[H, W]`, values as stored; signed ones are offset by 2**(bits - 1).
+        display_table: float32 `[2**bits]`, stored value to display intensity: 0 is black, 1 is
+            white, and dense tissue such as bone is bright.
+        info: What else is known of the film.
+    """
+
+    pixels: NDArray[np.uint16]
+    display_table: NDArray[np.float32]
+    info: FilmInfo
+
+
+def decode_radiograph(data: bytes, limits: Limits = Limits()) -> Radiograph:
+    """Decode a DICOM, PNG or JPEG file, or a base64 `data:` URL of one.
+
+    A DICOM file must be one frontal chest radiograph as far as its header tells; where the header
+    does not tell, a flag in `info` says so. A PNG or JPEG is taken to be ready for display: color
+    becomes luma (ITU-R BT.601), transparency is ignored, EXIF orientation is applied.
+
+    Args:
+        data: The encoded bytes.
+        limits: Checked before anything is decoded.
+
+    Returns:
+        The film; `info.image_digest` is the SHA-256 of the encoded bytes, of the payload for a
+        `data:` URL.
+
+    Raises:
+        UnreadableImageError: Not such a file, damaged, truncated, or without a decoder.
+        UnsupportedObjectError: Readable but not one grayscale frontal chest radiograph.
+        TooLargeError: Over a limit.
+    """
+    if data[:5].lower() == b"data:":
+        data = _read_data_url(data, limits)
+    _check_encoded_size(len(data), limits)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        if is_dicom(data):
+            return Radiograph(
+                *decode_dicom(
+                    data,
+                    image_digest=digest,
+                    max_pixels=limits.max_pixels,
+                    max_inflated_bytes=limits.max_encoded_bytes,
+                )
+            )
+        if data.startswith(_PNG_START):
+            return _decode_raster(data, "png", digest, limits)
+        if data.startswith(_JPEG_START):
+            return _decode_raster(data, "jpeg", digest, limits)
+    except MemoryError as error:
+        raise TooLargeError("image: not enough memory to decode it; send a smaller one") from error
+    raise UnreadableImageError("image: neither DICOM, PNG, JPEG nor a base64 data: URL of one")
+
+
+def _check_encoded_size(size_bytes: int, limits: Limits) -> None:
+    if size_bytes > limits.max_encoded_bytes:
+        raise TooLargeError(
+            f"image: {size_bytes} bytes are over the limit of {limits.max_encoded_bytes}; "
+            "send a compressed or smaller film"
+        )
+
+
+def _read_data_url(url: bytes, limits: Limits) -> bytes:
+    start = _DATA_URL.match(url[:_DATA_URL_START_BYTES])
+    if start is None:
+        raise UnreadableImageError("image: a data: URL must be data:<media type>;base64,<base64>")
+    _check_encoded_size((len(url) - start.end()) // 4 * 3 - url[-2:].count(b"="), limits)
+    try:
+        return base64.b64decode(url[start.end() :], validate=True)
+    except binascii.Error as error:
+        raise UnreadableImageError("image: the data: URL holds invalid base64") from error
+
+
+def _decode_raster(
+    data: bytes, source: Literal["png", "jpeg"], digest: str, limits: Limits
+) -> Radiograph:
+    height_px, width_px = _png_size(data) if source == "png" else jpeg_frame_size(data)[:2]
+    if height_px * width_px > limits.max_pixels:
+        raise TooLargeError(
+            f"image: {height_px} x {width_px} pixels are over the limit of {limits.max_pixels:g}"
+        )
+    with warnings.catch_warnings():  # Pillow warns of sizes that our limits allow
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(BytesIO(data), formats=(source.upper(),)) as image:
+                pixels = _read_gray(image)
+        except InputError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise TooLargeError("image: over Pillow's limit on pixels") from error
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise UnreadableImageError(f"{source.upper()}: damaged or truncated") from error
+    bits = 16 if pixels.dtype == np.uint16 else 8
+    info = FilmInfo(
+        image_digest=digest,
+        source=source,
+        height_px=pixels.shape[0],
+        width_px=pixels.shape[1],
+        bits_stored=bits,
+        flags=("body_part_unknown", "view_unknown"),
+    )
+    return Radiograph(pixels.astype(np.uint16), identity_table(bits), info)
+
+
+def _png_size(data: bytes) -> tuple[int, int]:
+    # IHDR is always the first chunk (PNG 11.2.2): length, name, width, height.
+    if data[12:16] != b"IHDR" or len(data) < 24:
+        raise UnreadableImageError("PNG: header damaged or truncated")
+    width_px, height_px = struct.unpack_from(">II", data, 16)
+    return height_px, width_px
+
+
+def _read_gray(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    if getattr(image, "n_frames", 1) > 1:
+        raise UnsupportedObjectError("image: more than one frame; send one radiograph")
+    image.load()
+    if image.format == "JPEG":
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "I;16":
+        return np.asarray(image, dtype=np.uint16)
+    if image.mode == "P":
+        # A palette with transparency converts only by way of RGBA.
+        image = image.convert("RGBA").convert("RGB")
+    if image.mode in ("RGBA", "LA"):
+        image = image.convert(image.mode[:-1])
+    if image.mode not in ("L", "RGB", "1"):
+        raise UnsupportedObjectError("image: neither grayscale nor RGB; send 8 or 16 bit grayscale")
+    return np.asarray(image.convert("L"))

@@ -1,0 +1,119 @@
+"""A trace and its answer → findings with their evidence, and where the two contradict each other.
+
+This is what makes a reading auditable: each label of the answer is traced back to the sentences of
+the reasoning that speak of it, and a label without support, or a statement without a label, shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cxr_reason.findings import LABELS, NO_FINDING, labels_above
+from cxr_reason.reading.trace import Trace
+from cxr_reason.statements import TO_CHEXPERT, Polarity, Statement, collect_labels, find_statements
+
+ContradictionKind = Literal["absent_in_reasoning", "not_in_answer"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One sentence of the reasoning that speaks of a finding.
+
+    Attributes:
+        polarity: What it says: present, uncertain or absent.
+        side: "left", "right" or "bilateral", as seen from the patient, or None.
+        region: Region as the sentence names it, or None.
+        start: First character of the sentence in the reading's `reasoning`.
+        end: Behind its last character.
+    """
+
+    polarity: Polarity
+    side: str | None
+    region: str | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of the fourteen labels, as far as the output speaks of it.
+
+    Attributes:
+        label: A name of `findings.LABELS`.
+        status: "present" if the answer names it; else the strongest statement of the reasoning.
+            With several traces, what the probability means (`consensus.Calibration`).
+        in_answer: The answer names it.
+        evidence: Sentences of the reasoning, in their order.
+        probability: Share of the sampled traces that state it; None with one trace.
+    """
+
+    label: str
+    status: Polarity
+    in_answer: bool
+    evidence: tuple[Evidence, ...]
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A label on which answer and reasoning differ.
+
+    Attributes:
+        label: A name of `findings.LABELS`.
+        kind: "absent_in_reasoning": the answer names what the reasoning only ever denies.
+            "not_in_answer": the reasoning states what the answer leaves out.
+    """
+
+    label: str
+    kind: ContradictionKind
+
+
+def audit_trace(trace: Trace) -> tuple[tuple[Finding, ...], tuple[Contradiction, ...]]:
+    """Trace the answer back to the reasoning.
+
+    Returns:
+        Every label that the answer or the reasoning speaks of, and the labels on which the two
+        differ (none where there is no answer); both in the order of `LABELS`.
+    """
+    statements = find_statements(trace.reasoning)
+    stated = collect_labels(statements, "chexpert")
+    # What the rest implies of No Finding is no statement of the model's.
+    stated.pop(NO_FINDING, None)
+    findings = tuple(
+        Finding(
+            label=label,
+            status="present" if label in trace.labels else stated[label],
+            in_answer=label in trace.labels,
+            evidence=tuple(_quote(item) for item in statements if _is_about(item, label)),
+        )
+        for label in LABELS
+        if label in trace.labels or label in stated
+    )
+    compared = [(label, _compare(label, stated.get(label), trace.labels)) for label in LABELS]
+    contradictions = tuple(Contradiction(label, kind) for label, kind in compared if kind)
+    return findings, contradictions if trace.labels else ()
+
+
+def _compare(
+    label: str, stated: Polarity | None, answer: tuple[str, ...]
+) -> ContradictionKind | None:
+    if label in answer:
+        return "absent_in_reasoning" if stated == "absent" else None
+    # Who states a child need not repeat its parent.
+    is_covered = any(label in labels_above(named) for named in answer)
+    return "not_in_answer" if stated == "present" and not is_covered else None
+
+
+def _is_about(statement: Statement, label: str) -> bool:
+    return TO_CHEXPERT.get(statement.finding) == label
+
+
+def _quote(statement: Statement) -> Evidence:
+    return Evidence(
+        polarity=statement.polarity,
+        side=statement.side,
+        region=statement.region,
+        start=statement.sentence_start,
+        end=statement.sentence_end,
+    )

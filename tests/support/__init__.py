@@ -1,0 +1,1 @@
+"""What tests share: stand-ins, fixtures' helpers, and the browser."""
