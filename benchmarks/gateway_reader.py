@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cxr_reason.benchmarks.serving_readers import TIMEOUT_S, Answer
+from cxr_reason.film.source import hash_film
 from cxr_reason.gateway.config import GatewayConfig, Limits
 from cxr_reason.gateway.service import GatewayService
-from cxr_reason.serving.reason_request import hash_image
 
 
 @contextmanager
@@ -41,7 +41,7 @@ class GatewayReader:
 
     def read_again(self, film: bytes, max_tokens: int) -> Answer:
         """Read a film that the server holds, by its digest."""
-        fields = {"max_tokens": str(max_tokens), "image_digest": hash_image(film)}
+        fields = {"max_tokens": str(max_tokens), "image_digest": hash_film(film)}
         return self._read(fields, None)
 
     def _read(self, fields: dict[str, str], film: bytes | None) -> Answer:

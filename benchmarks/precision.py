@@ -37,9 +37,9 @@ from cxr_reason.engine.registry import load_engine
 from cxr_reason.engine.sampling import Sampler
 from cxr_reason.evaluation.cases import load_cases, parse_source
 from cxr_reason.evaluation.result_line import describe_machine, make_report
-from cxr_reason.film.radiograph import decode_radiograph
-from cxr_reason.kernels.preprocess import Grid, fit_grid, preprocess
+from cxr_reason.kernels.preprocess import Grid
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
+from cxr_reason.reader.encoder import FilmPreprocessor
 from cxr_reason.reading.audit import audit_trace
 from cxr_reason.reading.trace import parse_trace
 
@@ -143,10 +143,10 @@ def summarize(rows: list[dict[str, float]]) -> dict[str, float]:
 def load_films(checkpoint: Checkpoint, count: int) -> list[Film]:
     """Return the first films of the phantom test set."""
     films = []
+    preprocess = FilmPreprocessor(read_budget(checkpoint))
     for case in load_cases(parse_source("phantoms"), count, seed=0):
-        film = decode_radiograph(case.load())
-        grid = fit_grid(film.info.height_px, film.info.width_px, read_budget(checkpoint))
-        films.append(Film(preprocess(film.pixels, film.display_table, grid), grid))
+        film = preprocess(case.load())
+        films.append(Film(film.patches, film.grid))
     return films
 
 

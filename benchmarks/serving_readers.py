@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_reason.benchmarks.film_encoder import make_film_encoder
 from cxr_reason.client import Client, DoneEvent, SentFilm, TextEvent
 from cxr_reason.client.open_transport import open_transport
 from cxr_reason.client.transport import Call, Deliver, Delivery, Request, Response, Transport
@@ -21,12 +20,14 @@ from cxr_reason.engine.base import SamplingParams
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.errors import CxrError
+from cxr_reason.film.source import hash_film
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
+from cxr_reason.reader.cancellation import Cancellation
+from cxr_reason.reader.encoder import FilmEncoder
+from cxr_reason.reader.film_cache import FilmCache
+from cxr_reason.reader.reader import Reader
+from cxr_reason.reader.request import ReadRequest
 from cxr_reason.reading.reading import Reading
-from cxr_reason.serving.cancellation import Cancellation
-from cxr_reason.serving.film_cache import FilmCache
-from cxr_reason.serving.reason import Reasoner
-from cxr_reason.serving.reason_request import ReasonRequest, hash_image
 
 TIMEOUT_S = 3600.0
 
@@ -64,14 +65,14 @@ class DirectReader:
 
     def __init__(self, folder: Path, config: EngineConfig, film_cache_mib: int) -> None:
         self._engine = load_engine(folder, config)
-        self._encode = make_film_encoder(self._engine)
+        self._encode = FilmEncoder(self._engine)
         self._film_cache_mib = film_cache_mib
         self.reset()
 
     def reset(self, film_cache_mib: int | None = None) -> None:
         """Forget all films, and keep as many from now on."""
         size_mib = self._film_cache_mib if film_cache_mib is None else film_cache_mib
-        self._reasoner = Reasoner(self._engine, self._encode, FilmCache(size_mib * 2**20))
+        self._reader = Reader(self._engine, self._encode, FilmCache(size_mib * 2**20))
 
     def read(self, film: bytes, max_tokens: int) -> Answer:
         """Read one film."""
@@ -79,19 +80,19 @@ class DirectReader:
 
     def read_again(self, film: bytes, max_tokens: int) -> Answer:
         """Read a film that was read before, named by its digest."""
-        return self._read(max_tokens, image_digest=hash_image(film))
+        return self._read(max_tokens, image_digest=hash_film(film))
 
     def close(self) -> None:
         """Free the engine."""
         self._engine.close()
 
     def _read(self, max_tokens: int, **film: Any) -> Answer:
-        request = ReasonRequest(
+        request = ReadRequest(
             parse_prompt(FIND_ABNORMALITIES), SamplingParams(max_tokens=max_tokens), **film
         )
         start_s = time.perf_counter()
         first_s = None
-        for part in self._reasoner.answer(request, Cancellation(), lambda _: None):
+        for part in self._reader.answer(request, Cancellation(), lambda _: None):
             if first_s is None and part.text:
                 first_s = time.perf_counter()
             if part.reading is not None:
@@ -117,7 +118,7 @@ class ServerReader:
 
     def read_again(self, film: bytes, max_tokens: int) -> Answer:
         """Read a film that was read before, named by its digest: its file is not sent."""
-        return self._read(SentFilm(hash_image(film)), max_tokens)
+        return self._read(SentFilm(hash_film(film)), max_tokens)
 
     def close(self) -> None:
         """Close the connection."""

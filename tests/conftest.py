@@ -16,8 +16,8 @@ from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.engine import OnnxEngine
 from cxr_reason.engine.registry import load_engine
-from cxr_reason.film.radiograph import decode_radiograph
-from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
+from cxr_reason.kernels.preprocess import PixelBudget
+from cxr_reason.reader.encoder import FilmPreprocessor
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonServer
 from cxr_reason.serving.settings import ServingSettings
@@ -118,9 +118,8 @@ def film_paths(rg1_path: Path, data_dir: Path) -> list[Path]:
 
 def read_film(path: Path) -> tuple[Array, tuple[int, int]]:
     """Return patches and grid of a film."""
-    film = decode_radiograph(path.read_bytes())
-    grid = fit_grid(film.info.height_px, film.info.width_px, PixelBudget())
-    return preprocess(film.pixels, film.display_table, grid), (grid.height, grid.width)
+    film = FilmPreprocessor(PixelBudget())(path.read_bytes())
+    return film.patches, (film.grid.height, film.grid.width)
 
 
 @pytest.fixture(scope="session")

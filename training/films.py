@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_reason.kernels.preprocess import MERGE_SIZE, PATCH_SIZE, PixelBudget, fit_grid, preprocess
+from cxr_reason.kernels.preprocess import MERGE_SIZE, PATCH_SIZE, PixelBudget
+from cxr_reason.reader.encoder import FilmPreprocessor
 
 Picture = NDArray[np.uint8]
 
@@ -19,9 +20,7 @@ def render_film(
     pixels: NDArray[np.uint16], display_table: NDArray[np.float32], budget: PixelBudget
 ) -> Picture:
     """Return the film within the pixel budget, uint8 `[height, width]`, sides multiples of 28."""
-    height_px, width_px = pixels.shape
-    grid = fit_grid(height_px, width_px, budget)
-    patches = preprocess(pixels, display_table, grid)
+    patches, grid = FilmPreprocessor(budget).resize(pixels, display_table)
     blocks = patches.reshape(
         grid.height // MERGE_SIZE,
         grid.width // MERGE_SIZE,

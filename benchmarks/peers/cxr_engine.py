@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cxr_reason.benchmarks.film_encoder import make_film_encoder
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import read_manifest
 from cxr_reason.engine.base import Generation, GenerationRequest, SamplingParams
@@ -15,10 +14,10 @@ from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.engine import OnnxEngine
 from cxr_reason.engine.registry import DECODER, VISION
+from cxr_reason.film.source import hash_film
 from cxr_reason.prompts import parse_prompt
-from cxr_reason.serving.film_cache import FilmCache
-from cxr_reason.serving.reason_request import hash_image
-from cxr_reason.serving.settings import ServingSettings
+from cxr_reason.reader.encoder import FilmEncoder
+from cxr_reason.reader.film_cache import DEFAULT_FILM_CACHE_MIB, FilmCache
 
 Job = dict[str, Any]
 
@@ -50,8 +49,8 @@ def load(job: Job) -> _CxrEngine:
 class _CxrEngine:
     def __init__(self, engine: OnnxEngine) -> None:
         self._engine = engine
-        self._encode = make_film_encoder(engine)
-        self._films = FilmCache(ServingSettings.film_cache_mib * 2**20)
+        self._encode = FilmEncoder(engine)
+        self._films = FilmCache(DEFAULT_FILM_CACHE_MIB * 2**20)
         files = engine.manifest.files.items()
         self.decoder_bytes = sum(r.size_bytes for name, r in files if name.startswith("decoder"))
 
@@ -69,7 +68,7 @@ class _CxrEngine:
 
     def _submit(self, film: str, job: Job) -> Generation:
         data = Path(film).read_bytes()
-        encoded = self._films.get_or_encode(hash_image(data), lambda: self._encode(data))
+        encoded = self._films.get_or_encode(hash_film(data), lambda: self._encode(data))
         sampling = SamplingParams(max_tokens=job["tokens"], temperature=0.0)
         return self._engine.submit(
             GenerationRequest(parse_prompt(job["prompt"]), encoded.visual, sampling)

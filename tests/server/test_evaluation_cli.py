@@ -19,13 +19,15 @@ import pytest
 from typer.testing import CliRunner
 
 from cxr_reason.cli.main import app
+from cxr_reason.client import Client, LocalTransport
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.errors import BadRequestError, CxrError, ServerError, ServerUnavailableError
-from cxr_reason.evaluation.backends import EngineReader
+from cxr_reason.evaluation.backends import ClientReader
 from cxr_reason.evaluation.evaluate import Settings
 from cxr_reason.evaluation.occlusion import make_blank
 from cxr_reason.prompts import FIND_ABNORMALITIES
+from cxr_reason.reader.local import LocalReader
 from cxr_reason.serving.launcher import TritonServer
 
 SMALL = ("--data", "phantoms", "--limit", "4", "--max-tokens", "8", "--faithfulness", "2")
@@ -189,7 +191,11 @@ def test_stopping_a_reader_ends_all_that_runs(backend: str, engine_dir: Path, na
         if backend == "onnx"
         else ReferenceEngine(nano)
     )
-    reader = EngineReader(engine, prompt=FIND_ABNORMALITIES, concurrency=2)
+    reader = ClientReader(
+        Client(transport=LocalTransport(LocalReader(engine))),
+        prompt=FIND_ABNORMALITIES,
+        concurrency=2,
+    )
     samplings = Settings(num_traces=3, max_tokens=3_000).samplings
     ended = []
 

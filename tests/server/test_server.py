@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pydicom
 import pytest
 import tritonclient.grpc as triton
 
+import cxr_reason
 from cxr_reason.client import Client, DoneEvent, Event, TextEvent
 from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingParams
 from cxr_reason.engine.config import EngineConfig
@@ -151,6 +153,43 @@ def test_the_ensemble_gives_the_text_of_the_engine(
         assert (reading.text, reading.outcome) == (text, "truncated")
         assert reading.film is not None
         assert reading.film.source == {"dcm": "dicom", "jpg": "jpeg"}.get(path.suffix[1:], "png")
+
+
+def test_both_doors_and_an_engine_in_this_process_give_the_same_reading(
+    server: TritonServer, engine_dir: Path, rg1_path: Path, data_dir: Path
+) -> None:
+    """On RG1 and ten films, with sampling; only the times differ."""
+    paths = [rg1_path, *sorted((data_dir / "nih_cxr14").glob("png1024/*.png"))[:10]]
+    assert len(paths) == 11
+    settings = {"max_tokens": 24, "temperature": 0.7, "top_p": 0.9, "seed": 11}
+    names = {"max_tokens": "INT32", "temperature": "FP32", "top_p": "FP32", "seed": "UINT64"}
+    with (
+        cxr_reason.connect(server.grpc_address) as remote,
+        cxr_reason.load(engine_dir, config=EngineConfig(max_batch=4)) as local,
+    ):
+        for path in paths:
+            ensemble = call(
+                server,
+                "cxr_reasoning",
+                make_input("image", "BYTES", path.read_bytes()),
+                make_input("prompt", "BYTES", FIND_ABNORMALITIES.encode()),
+                *(make_input(name, kind, settings[name]) for name, kind in names.items()),
+            )
+            readings = [
+                Reading.from_json(ensemble[-1]["reading"]),
+                remote.read(path, **settings),
+                local.read(path, **settings),
+            ]
+            untimed = [
+                replace(
+                    reading,
+                    usage=replace(
+                        reading.usage, queue_s=0.0, time_to_first_token_s=0.0, generation_s=0.0
+                    ),
+                )
+                for reading in readings
+            ]
+            assert untimed[0] == untimed[1] == untimed[2]
 
 
 def test_http_streams_the_same_text(

@@ -30,11 +30,12 @@ class TritonPythonModel:
 _MODELS = {
     "preprocess": """
 from cxr_reason.kernels.preprocess import PixelBudget
+from cxr_reason.reader.encoder import FilmPreprocessor
 from cxr_reason.serving.preprocess import Preprocessor
 from cxr_reason.serving.unary import UnaryModel
 
 def make_model():
-    return UnaryModel(pb_utils, Preprocessor(PixelBudget()))
+    return UnaryModel(pb_utils, Preprocessor(FilmPreprocessor(PixelBudget())))
 """,
     "vision": """
 from cxr_reason.serving.unary import UnaryModel

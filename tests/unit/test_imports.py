@@ -20,6 +20,8 @@ VOCABULARY = {"errors", "contract", "findings", "prompts", "checkpoint", "usage"
 # Part → the parts it may import. A part is a module or a folder right below the package; it may
 # always import itself and the package's version. A new one gets its line here.
 DIRECTIONS: dict[str, set[str]] = {
+    # The package itself: its front door, which imports when it is called.
+    "": {"client", "engine", "errors", "reading"},
     "errors": set(),
     "contract": set(),
     "findings": set(),
@@ -31,24 +33,27 @@ DIRECTIONS: dict[str, set[str]] = {
     "kernels": {"errors"},
     "engine": {*VOCABULARY, "kernels"},
     "reading": {*VOCABULARY, "statements", "film"},
-    "client": {*VOCABULARY, "film", "statements", "reading"},
-    "serving": {*VOCABULARY, "film", "kernels", "engine", "reading"},
+    # Of `engine` and `reader` only what the transport to an engine in this process loads lazily.
+    "client": {*VOCABULARY, "engine", "film", "reader", "reading", "statements"},
+    "reader": {*VOCABULARY, "film", "kernels", "engine", "reading"},
+    "serving": {*VOCABULARY, "engine", "film", "reader", "reading"},
     "gateway": {*VOCABULARY, "client", "reading", "film"},
     "data": {*VOCABULARY, "film", "statements"},
-    "training": {*VOCABULARY, "data", "film", "kernels", "reading", "statements"},
+    "training": {*VOCABULARY, "data", "film", "kernels", "reader", "reading", "statements"},
     "evaluation": {
         *VOCABULARY,
-        *("client", "data", "engine", "film", "kernels", "reading", "statements", "training"),
+        *("client", "data", "engine", "film", "kernels", "reader", "reading", "statements"),
+        "training",
     },
     "cli": {
         *VOCABULARY,
-        *("client", "data", "engine", "evaluation", "film", "gateway", "kernels", "reading"),
-        *("serving", "training", "benchmarks"),
+        *("client", "data", "engine", "evaluation", "film", "gateway", "kernels", "reader"),
+        *("reading", "serving", "training", "benchmarks"),
     },
     "benchmarks": {
         *VOCABULARY,
-        *("client", "data", "engine", "evaluation", "film", "gateway", "kernels", "reading"),
-        *("serving", "statements", "training"),
+        *("client", "data", "engine", "evaluation", "film", "gateway", "kernels", "reader"),
+        *("reading", "serving", "statements", "training"),
     },
 }
 
@@ -294,6 +299,30 @@ def test_triton_models_only_hand_over(file: Path) -> None:
             or name.startswith("cxr_reason.serving.")
         ), name
     assert len(source.splitlines()) <= 60
+
+
+def test_the_package_alone_loads_no_library(tmp_path: Path) -> None:
+    libraries = {"numpy", "pydicom", "tritonclient"}
+    code = f"import sys, cxr_reason\nprint(*sorted({libraries!r} & set(sys.modules)))"
+    assert run_python(code, tmp_path) == ""
+    assert run_python("import cxr_reason\nprint(cxr_reason.Client.__name__)", tmp_path) == "Client"
+
+
+def encodes_films(source: str) -> bool:
+    """Return whether a source goes the way from pixels to visual tokens by itself."""
+    called = {
+        node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+    }
+    return "fit_grid" in called and "preprocess" in called
+
+
+def test_one_way_from_film_to_visual_tokens() -> None:
+    found = {
+        module for module, file in FILES.items() if encodes_films(file.read_text(encoding="utf-8"))
+    }
+    assert found == {"cxr_reason.reader.encoder"}
 
 
 def test_light_modules_load_nothing_heavy(tmp_path: Path) -> None:

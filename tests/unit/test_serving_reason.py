@@ -29,12 +29,14 @@ from cxr_reason.errors import (
     UnreadableImageError,
 )
 from cxr_reason.film.info import FilmInfo
+from cxr_reason.film.source import hash_film
 from cxr_reason.prompts import Message
-from cxr_reason.serving.cancellation import Cancellation, CancellationWatcher
-from cxr_reason.serving.failures import as_cxr_error
-from cxr_reason.serving.film_cache import EncodedFilm, FilmCache
-from cxr_reason.serving.reason import Reasoner
-from cxr_reason.serving.reason_request import ReasonRequest, hash_image
+from cxr_reason.reader.cancellation import Cancellation
+from cxr_reason.reader.failures import as_cxr_error
+from cxr_reason.reader.film_cache import EncodedFilm, FilmCache
+from cxr_reason.reader.reader import Reader
+from cxr_reason.reader.request import ReadRequest
+from cxr_reason.serving.cancellation import CancellationWatcher
 from cxr_reason.serving.tensors import make_array, read_tensor
 
 FakeEngine, TRAINED_FORM = fake_engine.FakeEngine, fake_engine.TRAINED_FORM
@@ -48,11 +50,11 @@ def film(digest="a" * 64, num_tokens=4):
 
 
 def ask(text="What?", **fields):
-    return ReasonRequest((Message("user", text),), SamplingParams(**fields.pop("sampling", {})))
+    return ReadRequest((Message("user", text),), SamplingParams(**fields.pop("sampling", {})))
 
 
 def with_image(image):
-    return ReasonRequest((Message("user", "What?"),), SamplingParams(), image=image)
+    return ReadRequest((Message("user", "What?"),), SamplingParams(), image=image)
 
 
 class Encoder:
@@ -67,7 +69,7 @@ class Encoder:
         time.sleep(0.05)
         if self.error:
             raise self.error
-        return film(hash_image(image))
+        return film(hash_film(image))
 
 
 def run(reasoner, request, cancellation=None, usages=None):
@@ -88,7 +90,7 @@ def encoder():
 
 @pytest.fixture
 def reasoner(engine, encoder):
-    return Reasoner(engine, encoder, FilmCache(2**20))
+    return Reader(engine, encoder, FilmCache(2**20))
 
 
 def test_parts_carry_new_text_and_the_last_one_the_reading(reasoner):
@@ -108,11 +110,11 @@ def test_parts_carry_new_text_and_the_last_one_the_reading(reasoner):
 
 def test_ensemble_door_uses_the_tokens_given_and_keeps_nothing(reasoner, engine, encoder):
     given = film("b" * 64)
-    request = ReasonRequest((Message("user", "What?"),), SamplingParams(), encoded=given)
+    request = ReadRequest((Message("user", "What?"),), SamplingParams(), encoded=given)
     assert run(reasoner, request)[-1].reading.film == given.info
     assert engine.requests[0].visual is given.visual
     assert encoder.num_calls == 0
-    follow_up = ReasonRequest(request.messages, request.sampling, image_digest="b" * 64)
+    follow_up = ReadRequest(request.messages, request.sampling, image_digest="b" * 64)
     with pytest.raises(BadRequestError, match="send `image`"):
         run(reasoner, follow_up)
 
@@ -121,16 +123,16 @@ def test_direct_door_encodes_a_film_once_and_then_knows_its_digest(reasoner, enc
     run(reasoner, with_image(b"film"))
     run(reasoner, with_image(b"film"))
     digest = hashlib.sha256(b"film").hexdigest()
-    request = ReasonRequest((Message("user", "And now?"),), SamplingParams(), image_digest=digest)
+    request = ReadRequest((Message("user", "And now?"),), SamplingParams(), image_digest=digest)
     assert run(reasoner, request)[-1].reading.film.image_digest == digest
     assert encoder.num_calls == 1
 
 
 def test_a_data_url_is_the_same_film_as_its_payload():
     url = b"data:image/png;base64," + base64.b64encode(b"film")
-    assert hash_image(url) == hash_image(b"film")
+    assert hash_film(url) == hash_film(b"film")
     assert (
-        hash_image(b"data:image/png;base64,!")
+        hash_film(b"data:image/png;base64,!")
         == hashlib.sha256(b"data:image/png;base64,!").hexdigest()
     )
 
@@ -149,7 +151,7 @@ def test_token_limit_is_a_state_of_the_reading(reasoner):
 def test_callers_of_one_film_share_its_encoding_and_its_error(engine):
     for error, expected in ((None, 1), (UnreadableImageError("image: no"), 1)):
         encoder = Encoder(error)
-        reasoner = Reasoner(engine, encoder, FilmCache(2**20))
+        reasoner = Reader(engine, encoder, FilmCache(2**20))
         outcomes = []
 
         def call(reasoner=reasoner, outcomes=outcomes):
@@ -233,14 +235,14 @@ def test_a_full_queue_takes_no_trace_of_many(reasoner, engine):
 @pytest.mark.parametrize("num_traces", [0, -1, 17])
 def test_the_number_of_traces_has_bounds(num_traces):
     with pytest.raises(BadRequestError, match=r"num_traces.*1 to 16"):
-        ReasonRequest.from_inputs({"prompt": b"Read.", "num_traces": num_traces})
+        ReadRequest.from_inputs({"prompt": b"Read.", "num_traces": num_traces})
 
 
 def test_traces_are_sampled_unless_told_how():
-    request = ReasonRequest.from_inputs({"prompt": b"Read.", "num_traces": 2})
+    request = ReadRequest.from_inputs({"prompt": b"Read.", "num_traces": 2})
     assert request.sampling.temperature == DEFAULT_TEMPERATURE_OF_TRACES
     with pytest.raises(BadRequestError, match="all be the same"):
-        ReasonRequest.from_inputs({"prompt": b"Read.", "num_traces": 2, "temperature": 0.0})
+        ReadRequest.from_inputs({"prompt": b"Read.", "num_traces": 2, "temperature": 0.0})
 
 
 def test_an_answer_by_a_schema_has_no_labels(reasoner, engine):
@@ -361,12 +363,12 @@ def test_internal_errors_reach_neither_client_nor_log_with_content(reasoner, cap
 )
 def test_bad_inputs_say_what_is_allowed(inputs, message):
     with pytest.raises(BadRequestError, match=message):
-        ReasonRequest.from_inputs(inputs)
+        ReadRequest.from_inputs(inputs)
 
 
 def test_inputs_become_a_request():
     info = film().info
-    request = ReasonRequest.from_inputs(
+    request = ReadRequest.from_inputs(
         {
             "prompt": b'[{"role": "user", "content": "Hello"}]',
             "visual_tokens": np.zeros((4, 8), dtype=np.float32),

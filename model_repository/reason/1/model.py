@@ -1,4 +1,4 @@
-"""Steps 4 to 7: a film and a prompt → text, then the reading (`cxr_reason.serving.reason`)."""
+"""Steps 4 to 7: a film and a prompt → text, then the reading (`cxr_reason.reader`)."""
 
 # First: in the server of the pytriton wheel this import makes the packages below findable.
 import triton_python_backend_utils as pb_utils  # isort: skip

@@ -20,6 +20,7 @@ from cxr_reason.errors import BadRequestError, ServerError
 from cxr_reason.prompts import FIND_ABNORMALITIES
 
 if TYPE_CHECKING:
+    from cxr_reason.engine.base import Engine
     from cxr_reason.evaluation.backends import Reader
 
 # Import names of the packages; the command itself loads none of them.
@@ -146,24 +147,30 @@ def _open_reader(
     max_batch: int,
     device: str,
 ) -> Reader:
-    from cxr_reason.evaluation.backends import EngineReader, ServerReader
+    from cxr_reason.client import Client, LocalTransport
+    from cxr_reason.evaluation.backends import ClientReader
+    from cxr_reason.reader.local import LocalReader
 
+    concurrency, place = max_batch, ""
     if server is not None:
-        from cxr_reason.client import Client
-
-        client = Client(server)
-        try:
-            return ServerReader(client, prompt=prompt, concurrency=max_batch)
-        except BaseException:
-            client.close()
-            raise
-    if engine is not None:
+        client, place = Client(server), "server, "
+    elif engine is not None:
         from cxr_reason.engine.config import EngineConfig
-        from cxr_reason.engine.registry import load_engine
 
-        # Every film may queue all its traces at once.
-        config = EngineConfig(max_batch=max_batch, max_queue=1_000_000)
-        return EngineReader(load_engine(engine, config), prompt=prompt, concurrency=max_batch)
+        client = Client(transport=LocalTransport.open(engine, EngineConfig(max_batch=max_batch)))
+    else:
+        # It decodes one request at a time; a second film is prepared meanwhile.
+        concurrency = 2
+        reference = _open_reference(str(checkpoint), device)
+        client = Client(transport=LocalTransport(LocalReader(reference)))
+    try:
+        return ClientReader(client, prompt=prompt, concurrency=concurrency, place=place)
+    except BaseException:
+        client.close()
+        raise
+
+
+def _open_reference(checkpoint: str, device: str) -> Engine:
     import torch
 
     from cxr_reason.checkpoint import open_checkpoint
@@ -172,9 +179,7 @@ def _open_reader(
     if device != "cpu" and not torch.cuda.is_available():
         raise BadRequestError(f"device: {device!r} is not available here; give cpu")
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    reference = ReferenceEngine(open_checkpoint(str(checkpoint)), device=device, dtype=dtype)
-    # It decodes one request at a time; a second film is prepared meanwhile.
-    return EngineReader(reference, prompt=prompt, concurrency=2)
+    return ReferenceEngine(open_checkpoint(checkpoint), device=device, dtype=dtype)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from cxr_reason import connect, load
 from cxr_reason.cli.render import print_result, print_stream
 from cxr_reason.client import Client, Settings
 from cxr_reason.client.batch import DEFAULT_CONCURRENCY
@@ -25,7 +26,7 @@ from cxr_reason.contract import (
     LABEL_ANSWER,
     MAX_NUM_TRACES,
 )
-from cxr_reason.errors import CxrError, InputError
+from cxr_reason.errors import BadRequestError, CxrError, InputError
 from cxr_reason.prompts import FIND_ABNORMALITIES
 from cxr_reason.reading.reading import Reading
 
@@ -34,7 +35,16 @@ def read(
     files: Annotated[
         list[Path], typer.Argument(help="DICOM, PNG or JPEG files, each of a frontal chest film.")
     ],
-    server: Annotated[str, typer.Option(help="gRPC address of the server.")] = DEFAULT_ADDRESS,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            help="gRPC address of the server, or http://host:port.", show_default=DEFAULT_ADDRESS
+        ),
+    ] = None,
+    engine: Annotated[
+        Path | None,
+        typer.Option(help="Engine folder to read with in this process, instead of a server."),
+    ] = None,
     prompt: Annotated[
         str, typer.Option(help="Plain text, or a JSON list of chat messages.")
     ] = FIND_ABNORMALITIES,
@@ -82,6 +92,8 @@ def read(
     Example: cxr-reason read film.dcm --num-traces 8
 
     Example: cxr-reason read films/*.dcm --json > readings.jsonl
+
+    Example: cxr-reason read film.dcm --engine engines/nano
     """
     settings: Settings = {
         "prompt": prompt,
@@ -94,13 +106,21 @@ def read(
     }
     # With --json, stdout is for the readings alone.
     console = Console(stderr=as_json)
-    with Client(server, timeout_s=timeout_s) as client:
+    with _open_client(server, engine, timeout_s) as client:
         if len(files) > 1:
             _read_many(client, console, files, concurrency, settings, as_json=as_json)
             return
         reading = print_stream(console, client.stream(files[0], **settings))
     if as_json:
         sys.stdout.write(reading.to_json() + "\n")
+
+
+def _open_client(server: str | None, engine: Path | None, timeout_s: float) -> Client:
+    if engine is None:
+        return connect(server, timeout_s=timeout_s)
+    if server is not None:
+        raise BadRequestError("read: --server and --engine; give one of them")
+    return load(engine, timeout_s=timeout_s)
 
 
 def _read_many(

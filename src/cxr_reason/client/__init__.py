@@ -14,6 +14,7 @@ from cxr_reason.client.events import DoneEvent, Event, FindingEvent, QueuedEvent
 from cxr_reason.client.grpc_transport import GrpcTransport
 from cxr_reason.client.http_transport import HttpTransport
 from cxr_reason.client.images import SentFilm, encode_image
+from cxr_reason.client.local_transport import LocalTransport
 from cxr_reason.client.mock_transport import MockTransport
 from cxr_reason.client.settings import Settings
 from cxr_reason.client.transport import Call, Request, Response, Transport
@@ -29,6 +30,7 @@ __all__ = [
     "FindingEvent",
     "GrpcTransport",
     "HttpTransport",
+    "LocalTransport",
     "MockTransport",
     "QueuedEvent",
     "Request",

@@ -1,27 +1,16 @@
-"""The three backends behind one protocol: the bytes of a film in, outputs out."""
+"""What an evaluation asks: the bytes of a film in, outputs out."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cxr_reason import __version__
 from cxr_reason.client import Client, DoneEvent
-from cxr_reason.engine.base import (
-    Engine,
-    FinishReason,
-    Generation,
-    GenerationRequest,
-    SamplingParams,
-)
+from cxr_reason.engine.base import SamplingParams
 from cxr_reason.errors import CapacityError, RequestCancelledError
 from cxr_reason.evaluation.occlusion import make_blank
-from cxr_reason.film.radiograph import decode_radiograph
-from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
-from cxr_reason.prompts import parse_prompt
 from cxr_reason.reading.reading import Reading
 from cxr_reason.reading.trace import Outcome
 
@@ -69,93 +58,27 @@ class Reader(Protocol):
         """Free what it holds; after `stop` or when all is read."""
 
 
-class EngineReader:
-    """Reads with an engine in this process: an artifact's, or the reference on a checkpoint.
-
-    Args:
-        engine: Closed with this object.
-        prompt: Plain text, or a JSON list of chat messages.
-        concurrency: See `Reader`; the traces of a film are decoded together too.
-    """
-
-    def __init__(self, engine: Engine, *, prompt: str, concurrency: int) -> None:
-        manifest = engine.manifest
-        self.concurrency = concurrency
-        self.provenance = {
-            "backend": manifest.backend,
-            "precision": manifest.precision,
-            # The reference has no artifact: its manifest is made up when it is loaded.
-            "engine_digest": manifest.digest if manifest.files else "",
-            "checkpoint_digest": manifest.checkpoint_digest,
-            "model_notice": manifest.model_notice,
-            "software_version": __version__,
-        }
-        self._engine = engine
-        self._messages = parse_prompt(prompt)
-        self._budget = PixelBudget(manifest.min_pixels, manifest.max_pixels)
-        self._lock = threading.Lock()
-        self._live: set[Generation] = set()
-        self._is_stopped = False
-
-    def read(self, film: bytes, samplings: Sequence[SamplingParams]) -> list[Output]:
-        """See `Reader`."""
-        radiograph = decode_radiograph(film)
-        height_px, width_px = radiograph.pixels.shape
-        grid = fit_grid(height_px, width_px, self._budget)
-        patches = preprocess(radiograph.pixels, radiograph.display_table, grid)
-        visual = self._engine.encode(patches, (grid.height, grid.width))
-        generations = []
-        try:
-            for sampling in samplings:
-                request = GenerationRequest(self._messages, visual, sampling)
-                generations.append(self._start(request))
-            return [_collect(generation) for generation in generations]
-        finally:
-            for generation in generations:
-                generation.cancel()
-            with self._lock:
-                self._live.difference_update(generations)
-
-    def stop(self) -> None:
-        """See `Reader`."""
-        with self._lock:
-            self._is_stopped = True
-            for generation in self._live:
-                generation.cancel()
-
-    def close(self) -> None:
-        """See `Reader`."""
-        self._engine.close()
-
-    def _start(self, request: GenerationRequest) -> Generation:
-        with self._lock:
-            if self._is_stopped:
-                raise _cancelled()
-            generation = self._engine.submit(request)
-            self._live.add(generation)
-            return generation
-
-
-class ServerReader:
-    """Reads with a running server.
+class ClientReader:
+    """Reads with a client: of a server, or of an engine or a checkpoint in this process.
 
     Args:
         client: Closed with this object.
         prompt: Plain text, or a JSON list of chat messages.
         concurrency: Requests at a time.
+        place: Put before the backend's name in `provenance`, for example "server, ".
 
     Raises:
-        ServerError: The server does not answer; it is asked for one token of a blank film.
+        CxrError: There is no answer; it is asked for one token of a blank film.
     """
 
-    def __init__(self, client: Client, *, prompt: str, concurrency: int) -> None:
+    def __init__(self, client: Client, *, prompt: str, concurrency: int, place: str = "") -> None:
         self.concurrency = concurrency
         self._client = client
         self._prompt = prompt
         self._is_stopped = False
         made_by = self._ask(make_blank(128, 128), SamplingParams(max_tokens=1)).provenance
         self.provenance = {
-            "backend": f"server, {made_by.backend}",
+            "backend": f"{place}{made_by.backend}",
             "precision": made_by.precision,
             "engine_digest": made_by.engine_digest,
             "checkpoint_digest": made_by.checkpoint_digest,
@@ -204,20 +127,8 @@ class ServerReader:
                 if isinstance(event, DoneEvent):
                     return event.reading
         finally:
-            events.close()  # asks the server to stop what is not finished
+            events.close()  # stops what is not finished
         raise _cancelled()
-
-
-def _collect(generation: Generation) -> Output:
-    texts = []
-    for event in generation:
-        texts.append(event.text)
-        if event.finish_reason is FinishReason.CANCELLED:
-            raise _cancelled()
-        if event.finish_reason is not None:
-            is_truncated = event.finish_reason is FinishReason.LENGTH
-            return Output("".join(texts), is_truncated, generation.usage().completion_tokens)
-    raise AssertionError("a generation ends with a finish reason")
 
 
 def _cancelled() -> RequestCancelledError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 import struct
 import warnings
@@ -32,6 +31,7 @@ from cxr_reason.film.display_table import identity_table
 from cxr_reason.film.header import is_dicom
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.pixels import jpeg_frame_size
+from cxr_reason.film.source import hash_film, is_data_url
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
@@ -95,10 +95,10 @@ def decode_radiograph(data: bytes, limits: Limits = Limits()) -> Radiograph:
         UnsupportedObjectError: Readable but not one grayscale frontal chest radiograph.
         TooLargeError: Over a limit.
     """
-    if data[:5].lower() == b"data:":
+    if is_data_url(data):
         data = _read_data_url(data, limits)
     _check_encoded_size(len(data), limits)
-    digest = hashlib.sha256(data).hexdigest()
+    digest = hash_film(data)
     try:
         if is_dicom(data):
             return Radiograph(

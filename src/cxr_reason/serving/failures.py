@@ -1,33 +1,17 @@
-"""Exceptions → what the client is told and what the server's log keeps.
-
-The log gets the place of a failure, never its message: a library's message may quote what it was
-given, and that may be a prompt or a header value.
-"""
+"""What Triton tells a client of an error, and the way of this package's log into Triton's."""
 
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import Any
 
 from cxr_reason.errors import (
     CapacityError,
     CxrError,
-    GenerationError,
     InputError,
     RequestCancelledError,
     to_wire,
 )
-
-_LOGGER = logging.getLogger(__name__)
-
-
-def as_cxr_error(error: Exception) -> CxrError:
-    """Return one of our own errors as it is; log any other and return a general one for it."""
-    if isinstance(error, CxrError):
-        return error
-    _LOGGER.error("internal error: %s", _describe_without_content(error))
-    return GenerationError("internal error; the server's log says where")
 
 
 def make_triton_error(pb_utils: Any, error: CxrError) -> Any:
@@ -72,12 +56,3 @@ def log_through_triton(pb_utils: Any) -> None:
     logger.handlers = [TritonLogHandler(pb_utils)]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-
-def _describe_without_content(error: BaseException) -> str:
-    lines = traceback.format_tb(error.__traceback__)
-    description = f"{type(error).__name__}\n{''.join(lines)}"
-    cause = error.__cause__ or error.__context__
-    if cause is not None:
-        description += f"caused by {_describe_without_content(cause)}"
-    return description

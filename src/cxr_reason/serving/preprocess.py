@@ -8,29 +8,28 @@ import numpy as np
 
 from cxr_reason.contract import FILM, GRID, IMAGE, PATCHES, PREPROCESS_MODEL
 from cxr_reason.engine.artifact import read_manifest
-from cxr_reason.film.radiograph import decode_radiograph
-from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
+from cxr_reason.reader.encoder import FilmPreprocessor
+from cxr_reason.reader.request import Value
 from cxr_reason.serving.settings import ServingSettings
-from cxr_reason.serving.tensors import Value
 
 
 class Preprocessor:
     """The model `preprocess`, without Triton.
 
     Args:
-        budget: Bounds on the area of the resized film.
+        preprocess: What it does.
     """
 
     spec = PREPROCESS_MODEL
 
-    def __init__(self, budget: PixelBudget) -> None:
-        self._budget = budget
+    def __init__(self, preprocess: FilmPreprocessor) -> None:
+        self._preprocess = preprocess
 
     @classmethod
     def from_environment(cls) -> Preprocessor:
         """Take the pixel budget of the engine that the environment names."""
         manifest = read_manifest(ServingSettings.from_environment().engine_dir)
-        return cls(PixelBudget(manifest.min_pixels, manifest.max_pixels))
+        return cls(FilmPreprocessor.for_engine(manifest))
 
     def __call__(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
         """Decode and preprocess one film.
@@ -46,13 +45,11 @@ class Preprocessor:
         """
         image = inputs[IMAGE.name]
         assert isinstance(image, bytes)
-        radiograph = decode_radiograph(image)
-        height_px, width_px = radiograph.pixels.shape
-        grid = fit_grid(height_px, width_px, self._budget)
+        film = self._preprocess(image)
         return {
-            PATCHES.name: preprocess(radiograph.pixels, radiograph.display_table, grid),
-            GRID.name: np.array(grid, dtype=np.int32),
-            FILM.name: radiograph.info.to_json().encode(),
+            PATCHES.name: film.patches,
+            GRID.name: np.array(film.grid, dtype=np.int32),
+            FILM.name: film.info.to_json().encode(),
         }
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import ServerError
+from cxr_reason.reader.film_cache import DEFAULT_FILM_CACHE_MIB
 
 ENGINE_VARIABLE = "CXR_ENGINE"
 ENGINE_CONFIG_VARIABLE = "CXR_ENGINE_CONFIG"
@@ -23,14 +24,13 @@ class ServingSettings:
     Attributes:
         engine_dir: The engine artifact.
         engine_config: How the engine runs.
-        film_cache_mib: Memory for encoded films, in MiB; 0 keeps none. One film of 476 x 476 pixels
-            takes 2.3 MiB at 2,048 hidden units.
+        film_cache_mib: Memory for encoded films, in MiB; 0 keeps none.
         calibration: File that says what the share of traces means; None for the default.
     """
 
     engine_dir: Path
     engine_config: EngineConfig = field(default_factory=EngineConfig)
-    film_cache_mib: int = 256
+    film_cache_mib: int = DEFAULT_FILM_CACHE_MIB
     calibration: Path | None = None
 
     @classmethod

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -34,15 +32,18 @@ from cxr_reason.errors import (
     from_wire,
 )
 from cxr_reason.film.info import FilmInfo
+from cxr_reason.reader.cancellation import Cancellation
+from cxr_reason.reader.failures import as_cxr_error
+from cxr_reason.reader.film_cache import EncodedFilm, FilmCache
+from cxr_reason.reader.reader import Part, Reader
+from cxr_reason.reader.request import ReadRequest, Value
+from cxr_reason.reader.threads import RequestThreads
 from cxr_reason.reading.consensus import UNCALIBRATED, read_calibration
-from cxr_reason.serving.cancellation import Cancellation, CancellationWatcher
-from cxr_reason.serving.failures import as_cxr_error, log_through_triton, make_triton_error
-from cxr_reason.serving.film_cache import EncodedFilm, FilmCache
+from cxr_reason.serving.cancellation import CancellationWatcher
+from cxr_reason.serving.failures import log_through_triton, make_triton_error
 from cxr_reason.serving.metrics import Metrics, RequestMetrics
-from cxr_reason.serving.reason import Part, Reasoner
-from cxr_reason.serving.reason_request import ReasonRequest
 from cxr_reason.serving.settings import ServingSettings
-from cxr_reason.serving.tensors import Value, make_array, make_tensors, read_inputs
+from cxr_reason.serving.tensors import make_array, make_tensors, read_inputs
 
 
 class StreamingModel:
@@ -61,10 +62,8 @@ class StreamingModel:
         self._films = FilmCache(settings.film_cache_mib * 2**20)
         path = settings.calibration
         calibration = read_calibration(path) if path else UNCALIBRATED
-        self._reasoner = Reasoner(engine, self._encode_film, self._films, calibration)
-        self._capacity = settings.engine_config.max_batch + settings.engine_config.max_queue
-        self._places = threading.BoundedSemaphore(self._capacity)
-        self._threads = ThreadPoolExecutor(self._capacity, thread_name_prefix="request")
+        self._reader = Reader(engine, self._encode_film, self._films, calibration)
+        self._threads = RequestThreads(settings.engine_config)
         self._watcher = CancellationWatcher()
         # By request id. An entry goes when its request does.
         self._cancellations: WeakValueDictionary[str, Cancellation] = WeakValueDictionary()
@@ -85,7 +84,7 @@ class StreamingModel:
     def close(self) -> None:
         """Cancel what runs and free the engine."""
         self._engine.close()
-        self._threads.shutdown()
+        self._threads.close()
         self._watcher.close()
 
     def _accept(self, request: Any) -> None:
@@ -94,29 +93,15 @@ class StreamingModel:
             self._cancel(request.request_id())
             sender.send(flags=self._final)
             return
-        # Counted here and not only by the engine: a request that still waits for its film to be
-        # encoded has no place in the engine's queue yet.
-        if not self._places.acquire(blocking=False):
-            self._metrics.count("busy")
-            self._send_error(
-                sender,
-                CapacityError(
-                    f"busy: {self._capacity} requests are under way, the most this server takes; "
-                    "try again later"
-                ),
-            )
-            return
+        cancellation = Cancellation()
         try:
             inputs = read_inputs(self._pb_utils, request, REASON_MODEL)
+            self._cancellations[request.request_id()] = cancellation
+            self._threads.start(lambda: self._answer(inputs, sender, cancellation))
         except Exception as error:  # the caller must get an answer
-            self._places.release()
             failure = as_cxr_error(error)
             self._metrics.count(_outcome_of(failure))
             self._send_error(sender, failure)
-            return
-        cancellation = Cancellation()
-        self._cancellations[request.request_id()] = cancellation
-        self._threads.submit(self._answer, inputs, sender, cancellation)
 
     def _cancel(self, request_id: str) -> None:
         # Without an id there is nothing to tell one caller's request from another's.
@@ -139,7 +124,6 @@ class StreamingModel:
                 self._metrics.record_caches(
                     {**self._engine.cache_bytes(), "films": self._films.size_bytes}
                 )
-                self._places.release()
 
     def _stream(
         self,
@@ -149,8 +133,8 @@ class StreamingModel:
         metrics: RequestMetrics,
     ) -> Part:
         """Send every part but the last, and return that."""
-        request = ReasonRequest.from_inputs(inputs)
-        parts = self._reasoner.answer(request, cancellation, self._metrics.record_usage)
+        request = ReadRequest.from_inputs(inputs)
+        parts = self._reader.answer(request, cancellation, self._metrics.record_usage)
         for part in parts:
             metrics.start_generating()
             if part.finish_reason is not None:

@@ -6,15 +6,14 @@ A tensor of shape `[1]` is one `bytes`, `int` or `float`; every other is an arra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cxr_reason.contract import DataType, ModelSpec, TensorSpec
 from cxr_reason.errors import BadRequestError
-
-Value: TypeAlias = "bytes | int | float | npt.NDArray[Any]"
+from cxr_reason.reader.request import Value, shorten
 
 _NUMPY_TYPES: dict[DataType, type[np.generic]] = {
     "BYTES": np.object_,
@@ -39,8 +38,7 @@ def read_tensor(array: npt.NDArray[Any], spec: TensorSpec) -> Value:
     if spec.dtype == "BYTES":
         return bytes(value)
     if spec.dtype == "FP32":
-        # Through the shortest decimal form: 0.7 stays 0.7, not 0.699999988079071.
-        return float(str(value))
+        return shorten(value)
     return int(value)
 
 
@@ -79,17 +77,3 @@ def make_tensors(
 ) -> list[Any]:
     """Return a `pb_utils.Tensor` for each specification, in their order."""
     return [pb_utils.Tensor(spec.name, make_array(values[spec.name], spec)) for spec in specs]
-
-
-def as_text(value: Value, name: str) -> str:
-    """Return a BYTES value as text.
-
-    Raises:
-        BadRequestError: Not UTF-8.
-    """
-    assert isinstance(value, bytes)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        # Without the cause: its message quotes what was sent.
-        raise BadRequestError(f"{name}: must be UTF-8 text") from None

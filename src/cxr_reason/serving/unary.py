@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from cxr_reason.contract import ModelSpec
-from cxr_reason.serving.failures import as_cxr_error, log_through_triton, make_triton_error
-from cxr_reason.serving.tensors import Value, make_tensors, read_inputs
+from cxr_reason.reader.failures import as_cxr_error
+from cxr_reason.reader.request import Value
+from cxr_reason.serving.failures import log_through_triton, make_triton_error
+from cxr_reason.serving.tensors import make_tensors, read_inputs
 
 
 class Step(Protocol):

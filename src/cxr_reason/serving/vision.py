@@ -9,8 +9,8 @@ import numpy as np
 from cxr_reason.contract import GRID, PATCHES, VISION_MODEL, VISUAL_TOKENS
 from cxr_reason.engine.base import Engine
 from cxr_reason.engine.registry import VISION, load_engine
+from cxr_reason.reader.request import Value
 from cxr_reason.serving.settings import ServingSettings
-from cxr_reason.serving.tensors import Value
 
 
 class VisionEncoder:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from cxr_reason.engine.base import VisualInput
 from cxr_reason.film.info import FilmInfo
 
+# In MiB. A film of 476 x 476 pixels takes 2.3 at 2,048 hidden units.
+DEFAULT_FILM_CACHE_MIB = 256
+
 
 @dataclass(frozen=True)
 class EncodedFilm:

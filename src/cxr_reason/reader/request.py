@@ -1,17 +1,14 @@
-"""The inputs of the model `reason` → a checked request."""
+"""The inputs of a request (`contract.REASON_MODEL`) → a checked request."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from cxr_reason.contract import (
     ANSWER_FORMAT,
@@ -34,15 +31,17 @@ from cxr_reason.engine.base import SamplingParams, VisualInput
 from cxr_reason.errors import BadRequestError
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.prompts import Message, parse_prompt
-from cxr_reason.serving.film_cache import EncodedFilm
-from cxr_reason.serving.tensors import Value, as_text
+from cxr_reason.reader.film_cache import EncodedFilm
+
+# Of a tensor of shape [1] its one element, of every other the array.
+Value: TypeAlias = "bytes | int | float | npt.NDArray[Any]"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class ReasonRequest:
-    """One request to `reason`. At most one of the three ways to give a film is set.
+class ReadRequest:
+    """One request. At most one of the three ways to give a film is set.
 
     Attributes:
         messages: The conversation.
@@ -63,7 +62,7 @@ class ReasonRequest:
     image_digest: str | None = None
 
     @classmethod
-    def from_inputs(cls, inputs: Mapping[str, Value]) -> ReasonRequest:
+    def from_inputs(cls, inputs: Mapping[str, Value]) -> ReadRequest:
         """Check the inputs of one request.
 
         Raises:
@@ -83,17 +82,6 @@ class ReasonRequest:
             image=image,
             image_digest=_read_digest(inputs),
         )
-
-
-def hash_image(image: bytes) -> str:
-    """Return the SHA-256 of a film's file, hexadecimal; of its payload for a data: URL.
-
-    What is not valid base64 is hashed as it stands: `preprocess` will refuse it.
-    """
-    if image[:5].lower() == b"data:":
-        with contextlib.suppress(binascii.Error):
-            image = base64.b64decode(image.partition(b",")[2], validate=True)
-    return hashlib.sha256(image).hexdigest()
 
 
 def _read_sampling(inputs: Mapping[str, Value]) -> SamplingParams:
@@ -141,3 +129,22 @@ def _read_encoded(inputs: Mapping[str, Value]) -> EncodedFilm | None:
         )
     info = FilmInfo.from_json(as_text(inputs[FILM.name], FILM.name))
     return EncodedFilm(VisualInput(tokens, (height, width)), info)
+
+
+def as_text(value: Value, name: str) -> str:
+    """Return a BYTES value as text.
+
+    Raises:
+        BadRequestError: The value is not UTF-8.
+    """
+    assert isinstance(value, bytes)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        # Without the cause: its message quotes what was sent.
+        raise BadRequestError(f"{name}: must be UTF-8 text") from None
+
+
+def shorten(value: np.float32) -> float:
+    """Return the shortest decimal that is this value in 32 bits: 0.7, not 0.699999988079071."""
+    return float(str(value))

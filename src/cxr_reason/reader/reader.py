@@ -15,12 +15,13 @@ from cxr_reason.engine.base import (
     SamplingParams,
 )
 from cxr_reason.errors import BadRequestError, RequestCancelledError
+from cxr_reason.film.source import hash_film
+from cxr_reason.reader.cancellation import Cancellation
+from cxr_reason.reader.film_cache import EncodedFilm, FilmCache
+from cxr_reason.reader.request import ReadRequest
 from cxr_reason.reading.consensus import UNCALIBRATED, Calibration
 from cxr_reason.reading.reading import Provenance, Reading, make_reading
 from cxr_reason.reading.trace import parse_trace
-from cxr_reason.serving.cancellation import Cancellation
-from cxr_reason.serving.film_cache import EncodedFilm, FilmCache
-from cxr_reason.serving.reason_request import ReasonRequest, hash_image
 from cxr_reason.usage import Usage
 
 
@@ -39,13 +40,14 @@ class Part:
     reading: Reading | None = None
 
 
-class Reasoner:
-    """The model `reason`, without Triton. Thread-safe.
+class Reader:
+    """Answers requests about films with one engine. Thread-safe.
 
     Args:
         engine: Loaded with its part "decoder".
-        encode_film: Runs `preprocess` and `vision` on the bytes of a film's file.
-        cache: Films that came through the direct door.
+        encode_film: Turns the bytes of a film's file into visual tokens: a `FilmEncoder`, or the
+            models of a server that do the same.
+        cache: Films that came as a file.
         calibration: What the share of traces that state a finding means.
     """
 
@@ -63,7 +65,7 @@ class Reasoner:
 
     def answer(
         self,
-        request: ReasonRequest,
+        request: ReadRequest,
         cancellation: Cancellation,
         on_usage: Callable[[Usage], None],
     ) -> Iterator[Part]:
@@ -110,7 +112,7 @@ class Reasoner:
                 on_usage(_sum_usage(generations))
 
     def _stream(
-        self, request: ReasonRequest, film: EncodedFilm | None, generations: Sequence[Generation]
+        self, request: ReadRequest, film: EncodedFilm | None, generations: Sequence[Generation]
     ) -> Iterator[Part]:
         """Yield the text of the first trace, and when all have ended the last part."""
         texts: list[str] = []
@@ -131,7 +133,7 @@ class Reasoner:
 
     def _make_reading(
         self,
-        request: ReasonRequest,
+        request: ReadRequest,
         film: EncodedFilm | None,
         generations: Sequence[Generation],
         outputs: Sequence[_Output],
@@ -152,10 +154,10 @@ class Reasoner:
             calibration=self._calibration,
         )
 
-    def _find_film(self, request: ReasonRequest) -> EncodedFilm | None:
+    def _find_film(self, request: ReadRequest) -> EncodedFilm | None:
         if request.image is not None:
             image = request.image
-            return self._cache.get_or_encode(hash_image(image), lambda: self._encode_film(image))
+            return self._cache.get_or_encode(hash_film(image), lambda: self._encode_film(image))
         if request.image_digest is not None:
             film = self._cache.get(request.image_digest)
             if film is None:
@@ -167,7 +169,7 @@ class Reasoner:
         # a wrong record must not answer for another caller's film.
         return request.encoded
 
-    def _provenance(self, request: ReasonRequest) -> Provenance:
+    def _provenance(self, request: ReadRequest) -> Provenance:
         manifest, sampling = self._engine.manifest, request.sampling
         return Provenance(
             software_version=__version__,
@@ -192,7 +194,7 @@ class _Output:
     reason: FinishReason
 
 
-def _samplings(request: ReasonRequest) -> Iterator[SamplingParams]:
+def _samplings(request: ReadRequest) -> Iterator[SamplingParams]:
     for index in range(request.num_traces):
         yield replace(request.sampling, seed=(request.sampling.seed + index) % 2**64)
 
