@@ -61,7 +61,8 @@ DIRECTIONS: dict[str, set[str]] = {
 # any.
 THIRD_PARTY: dict[str, set[str]] = {
     **{part: set() for part in ("errors", "contract", "findings", "usage", "prompts")},
-    **{part: set() for part in ("statements", "reading", "film.info", "evaluation.result_line")},
+    **{part: set() for part in ("statements", "reading", "film.info", "film.source")},
+    "evaluation.result_line": set(),
     "checkpoint": {"huggingface_hub", "safetensors", "torch"},
     "film.display_table": {"numpy"},
     # gRPC and protobuf come with tritonclient; typing_extensions is for type checkers alone.

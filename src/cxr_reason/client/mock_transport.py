@@ -5,7 +5,6 @@ client = Client(transport=MockTransport("<think> Clear. </think>\n<answer> No Fi
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 import time
@@ -37,6 +36,7 @@ from cxr_reason.errors import (
     RequestTimeoutError,
 )
 from cxr_reason.film.info import FilmInfo
+from cxr_reason.film.source import hash_film
 from cxr_reason.reading.reading import Provenance, make_reading
 from cxr_reason.reading.trace import parse_trace
 from cxr_reason.usage import Usage
@@ -110,7 +110,7 @@ class MockTransport(Transport):
     def _find_film(self, request: Request) -> FilmInfo | None:
         image, digest = request.inputs.get(IMAGE.name), request.inputs.get(IMAGE_DIGEST.name)
         if isinstance(image, bytes):
-            known = hashlib.sha256(image).hexdigest()
+            known = hash_film(image)
             self._digests.add(known)
         elif isinstance(digest, bytes):
             known = digest.decode()

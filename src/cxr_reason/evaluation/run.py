@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections import deque
@@ -21,6 +20,7 @@ from cxr_reason.errors import (
     ServerUnavailableError,
 )
 from cxr_reason.evaluation.backends import Output, Reader
+from cxr_reason.film.source import hash_film
 
 # Where the first film of a queue takes long, the threads go on with these behind it.
 _AHEAD = 4
@@ -163,7 +163,7 @@ class Run:
             film = load()
         except CxrError as error:
             return FilmOutputs((), error.code)
-        digest = hashlib.sha256(film).hexdigest()
+        digest = hash_film(film)
         with self._lock:
             known = self._results.get(digest)
             result = self._results.setdefault(digest, Future())

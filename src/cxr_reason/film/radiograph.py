@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -31,12 +30,10 @@ from cxr_reason.film.display_table import identity_table
 from cxr_reason.film.header import is_dicom
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.pixels import jpeg_frame_size
-from cxr_reason.film.source import hash_film, is_data_url
+from cxr_reason.film.source import HEAD_LENGTH, hash_film, is_data_url, read_data_url_head
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
-_DATA_URL = re.compile(rb"data:[\w.+/-]*(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
-_DATA_URL_START_BYTES = 256  # no media type is longer
 
 
 @dataclass(frozen=True)
@@ -127,12 +124,12 @@ def _check_encoded_size(size_bytes: int, limits: Limits) -> None:
 
 
 def _read_data_url(url: bytes, limits: Limits) -> bytes:
-    start = _DATA_URL.match(url[:_DATA_URL_START_BYTES])
-    if start is None:
+    head = read_data_url_head(url[:HEAD_LENGTH].decode("latin-1"))
+    if head is None:
         raise UnreadableImageError("image: a data: URL must be data:<media type>;base64,<base64>")
-    _check_encoded_size((len(url) - start.end()) // 4 * 3 - url[-2:].count(b"="), limits)
+    _check_encoded_size(head.payload_bytes(len(url), url[-2:].count(b"=")), limits)
     try:
-        return base64.b64decode(url[start.end() :], validate=True)
+        return base64.b64decode(url[head.length :], validate=True)
     except binascii.Error as error:
         raise UnreadableImageError("image: the data: URL holds invalid base64") from error
 

@@ -8,12 +8,11 @@ import re
 import pybase64  # 70 times faster than base64 with validation, and a film is megabytes
 
 from cxr_reason.client import SentFilm
+from cxr_reason.film.source import read_data_url_head
 from cxr_reason.gateway.api_errors import bad_request, too_large
 from cxr_reason.gateway.config import GatewayConfig
 from cxr_reason.gateway.remote import fetch
 
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;[\w.+-]+=[\w.+-]+)*;base64,", re.IGNORECASE)
-_DATA_URL_START_CHARS = 256  # no media type is longer
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "application/dicom")
 _DIGEST = re.compile(r"sha256:(?P<digest>[0-9a-f]{64})")
 
@@ -51,8 +50,8 @@ def check_film_size(size_bytes: int, max_bytes: int) -> None:
 
 
 def _decode(url: str, max_bytes: int) -> bytes:
-    start = _DATA_URL.match(url[:_DATA_URL_START_CHARS])
-    if start is None or start["type"].lower() not in _MEDIA_TYPES:
+    head = read_data_url_head(url)
+    if head is None or head.media_type not in _MEDIA_TYPES:
         raise bad_request(
             f"image: a data: URL must be data:TYPE;base64,… with TYPE one of "
             f"{', '.join(_MEDIA_TYPES)}",
@@ -60,9 +59,9 @@ def _decode(url: str, max_bytes: int) -> bytes:
             code="invalid_image_url",
         )
     # Before anything is decoded.
-    check_film_size((len(url) - start.end()) // 4 * 3 - url[-2:].count("="), max_bytes)
+    check_film_size(head.payload_bytes(len(url), url[-2:].count("=")), max_bytes)
     try:
-        return pybase64.b64decode(url[start.end() :], validate=True)
+        return pybase64.b64decode(url[head.length :], validate=True)
     except ValueError as error:
         raise bad_request(
             "image: the data: URL holds invalid base64", param="image_url", code="invalid_base64"
