@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
-from cxr_reason.benchmarks.films import Case
+from cxr_reason.benchmarks.kernel_cases import KernelCase
 from cxr_reason.kernels.preprocess import PATCH_SIZE, PixelBudget
 from cxr_reason.kernels.preprocess.reference import patchify, resize_weights
 
@@ -45,7 +45,7 @@ class Baseline(NamedTuple):
     is_8_bit: bool
 
 
-def usual_pipelines(case: Case) -> Iterator[Baseline]:
+def usual_pipelines(case: KernelCase) -> Iterator[Baseline]:
     """Yield pydicom's display pipeline followed by the processor that comes with the model."""
     for kind, name in (("_pil", "Qwen2VLImageProcessorPil"), ("", "Qwen2VLImageProcessor")):
         module = importlib.import_module(
@@ -64,7 +64,7 @@ def usual_pipelines(case: Case) -> Iterator[Baseline]:
         )
 
 
-def compositions(case: Case) -> Iterator[Baseline]:
+def compositions(case: KernelCase) -> Iterator[Baseline]:
     """Yield the same operation, unrounded, made of calls to NumPy, OpenCV and PyTorch."""
     for name, look_up in _look_ups(case.display_table):
         for resize_name, make in (("torch.mm", _make_banded), ("torch interpolate", _make_torch)):
@@ -77,7 +77,7 @@ def compositions(case: Case) -> Iterator[Baseline]:
             )
 
 
-def _run_processor(case: Case, processor: Any) -> NDArray[np.float32]:
+def _run_processor(case: KernelCase, processor: Any) -> NDArray[np.float32]:
     values = apply_voi_lut(apply_modality_lut(case.pixels, case.header), case.header)
     white = 2**case.header.BitsStored - 1
     if case.header.PhotometricInterpretation == "MONOCHROME1":
@@ -88,7 +88,7 @@ def _run_processor(case: Case, processor: Any) -> NDArray[np.float32]:
     return np.asarray(patches, np.float32)
 
 
-def _finish(case: Case, resize: Callable[[], Patches]) -> Patches:
+def _finish(case: KernelCase, resize: Callable[[], Patches]) -> Patches:
     return patchify(np.clip(resize(), 0.0, 1.0), case.grid)
 
 
@@ -123,7 +123,7 @@ def _look_ups(table: NDArray[np.float32]) -> Iterator[tuple[str, _LookUp]]:
     yield "cv2.LUT", look_up
 
 
-def _make_torch(case: Case, look_up: _LookUp) -> Callable[[], Patches]:
+def _make_torch(case: KernelCase, look_up: _LookUp) -> Callable[[], Patches]:
     """Return PyTorch's own antialiased bicubic resize."""
     size = (case.grid.height * PATCH_SIZE, case.grid.width * PATCH_SIZE)
     image = np.empty(case.pixels.shape, np.float32)
@@ -137,7 +137,7 @@ def _make_torch(case: Case, look_up: _LookUp) -> Callable[[], Patches]:
     return resize
 
 
-def _make_banded(case: Case, look_up: _LookUp) -> Callable[[], Patches]:
+def _make_banded(case: KernelCase, look_up: _LookUp) -> Callable[[], Patches]:
     """Return a resize by products with the blocks of the weight matrices that are not zero.
 
     Each row of the film is looked up just before the first product that needs it.

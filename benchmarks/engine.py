@@ -21,7 +21,7 @@ from cxr_reason.benchmarks.engine_summary import (
     row_of_bandwidth,
     row_of_repeat,
 )
-from cxr_reason.benchmarks.film_variants import make_pictures, read_default_film
+from cxr_reason.benchmarks.film_variants import make_film_variants, read_default_film
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import read_manifest
 from cxr_reason.engine.build import read_budget
@@ -56,7 +56,7 @@ def run_engine_bench(bench: EngineBench, console: Console, *, as_json: bool) -> 
         ) as progress,
     ):  # fmt: skip
         film, name = _read_film(bench)
-        pictures = make_pictures(
+        pictures = make_film_variants(
             film, name, budget=read_budget(checkpoint), count=bench.num_films, folder=Path(scratch)
         )
         runner = ContenderRunner(bench, checkpoint, digest, pictures, Path(scratch), progress)

@@ -16,7 +16,7 @@ from cxr_reason.benchmarks.contenders import Contender
 from cxr_reason.benchmarks.engine_settings import EngineBench
 from cxr_reason.benchmarks.engine_summary import events_of_kind, summarize
 from cxr_reason.benchmarks.environments import make_environment, read_header
-from cxr_reason.benchmarks.film_variants import Pictures
+from cxr_reason.benchmarks.film_variants import FilmVariants
 from cxr_reason.benchmarks.release_form import write_release_form
 from cxr_reason.benchmarks.worker_process import OnEvent, WorkerRun, run_worker
 from cxr_reason.checkpoint import Checkpoint
@@ -32,7 +32,7 @@ class ContenderRunner:
         bench: EngineBench,
         checkpoint: Checkpoint,
         digest: str,
-        pictures: Pictures,
+        pictures: FilmVariants,
         scratch: Path,
         progress: Progress,
     ) -> None:

@@ -27,7 +27,7 @@ _PHANTOM_PX = 1024
 
 
 @dataclass(frozen=True)
-class Pictures:
+class FilmVariants:
     """The films of one run.
 
     Attributes:
@@ -50,9 +50,9 @@ def read_default_film() -> tuple[bytes, str]:
     return _to_png(np.rint(stored * (255 / 4095)).astype(np.uint8)), "phantom"
 
 
-def make_pictures(
+def make_film_variants(
     film: bytes, name: str, *, budget: PixelBudget, count: int, folder: Path
-) -> Pictures:
+) -> FilmVariants:
     """Write the films to `folder`.
 
     Args:
@@ -89,7 +89,7 @@ def make_pictures(
         resized = Image.fromarray(shown).resize(size, Image.Resampling.BICUBIC)
         resized.save(pngs[-1])
     shape = f"{name} {height}x{width}"
-    return Pictures(tuple(originals), tuple(pngs), f"{shape} at {size[1]}x{size[0]}")
+    return FilmVariants(tuple(originals), tuple(pngs), f"{shape} at {size[1]}x{size[0]}")
 
 
 def _mark(pixels: NDArray[np.uint16], index: int) -> NDArray[np.uint16]:

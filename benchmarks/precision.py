@@ -56,7 +56,7 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Output:
+class EngineOutput:
     """What an engine makes of a film: visual tokens, logits `[steps, vocab]`, tokens and text."""
 
     visual: Array
@@ -78,7 +78,7 @@ class ForcedSampler(Sampler):
         return self.forced[step] if self.forced else int(logits.argmax())
 
 
-def generate(engine: Engine, film: Film, forced: tuple[int, ...] = ()) -> Output:
+def generate(engine: Engine, film: Film, forced: tuple[int, ...] = ()) -> EngineOutput:
     """Generate freely, or with the tokens given."""
     ForcedSampler.forced, ForcedSampler.logits = forced, []
     visual = engine.encode(film.patches, (film.grid.height, film.grid.width))
@@ -86,7 +86,7 @@ def generate(engine: Engine, film: Film, forced: tuple[int, ...] = ()) -> Output
     events = list(
         engine.submit(GenerationRequest(parse_prompt(FIND_ABNORMALITIES), visual, sampling))
     )
-    return Output(
+    return EngineOutput(
         visual.tokens,
         np.stack(ForcedSampler.logits),
         tuple(event.token_id for event in events),
@@ -94,7 +94,7 @@ def generate(engine: Engine, film: Film, forced: tuple[int, ...] = ()) -> Output
     )
 
 
-def compare(engine: Engine, film: Film, exact: Output) -> dict[str, float]:
+def compare(engine: Engine, film: Film, exact: EngineOutput) -> dict[str, float]:
     """Compare one engine with the oracle on one film."""
     forced = generate(engine, film, exact.tokens)
     free = generate(engine, film)

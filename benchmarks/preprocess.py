@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cxr_reason.benchmarks.baselines import compositions, usual_pipelines
-from cxr_reason.benchmarks.films import Case, make_cases
+from cxr_reason.benchmarks.kernel_cases import KernelCase, make_cases
 from cxr_reason.evaluation.result_line import describe_machine, make_report
 from cxr_reason.kernels.preprocess import preprocess
 
@@ -70,7 +70,7 @@ class _Op:
         self.name, self.group, self.run = name, group, run
 
 
-def _check(case: Case) -> tuple[list[_Op], list[str]]:
+def _check(case: KernelCase) -> tuple[list[_Op], list[str]]:
     """Return the ops whose result is right, and what is wrong with the others."""
     expected = preprocess(case.pixels, case.display_table, case.grid, backend="reference")
     ops, wrong = [], []
@@ -97,7 +97,7 @@ def _name_ours(num_threads: int) -> str:
     return f"ours, {num_threads} thread{'s' if num_threads > 1 else ''}"
 
 
-def _bind(case: Case, num_threads: int) -> Callable[[], NDArray[np.float32]]:
+def _bind(case: KernelCase, num_threads: int) -> Callable[[], NDArray[np.float32]]:
     return lambda: preprocess(
         case.pixels, case.display_table, case.grid, num_threads=num_threads, backend="native"
     )
@@ -119,7 +119,9 @@ def _find_ours(times_ms: dict[_Op, float]) -> float | None:
     return next((value for op, value in times_ms.items() if op.name == ours), None)
 
 
-def _print_case(console: Console, case: Case, times_ms: dict[_Op, float], wrong: list[str]) -> None:
+def _print_case(
+    console: Console, case: KernelCase, times_ms: dict[_Op, float], wrong: list[str]
+) -> None:
     ours_ms = _find_ours(times_ms)
     table = Table(title=f"{case.name} → {tuple(case.grid)} patches", title_justify="left")
     table.add_column("one thread unless it says more")
@@ -133,7 +135,7 @@ def _print_case(console: Console, case: Case, times_ms: dict[_Op, float], wrong:
         console.print(f"[red]wrong result, not timed: {line}[/red]")
 
 
-def _make_rows(case: Case, times_ms: dict[_Op, float], runs: int) -> list[dict[str, Any]]:
+def _make_rows(case: KernelCase, times_ms: dict[_Op, float], runs: int) -> list[dict[str, Any]]:
     """Compare with the usual pipelines and the fastest composition; all cores with one."""
     ours_ms = _find_ours(times_ms)
     if ours_ms is None:

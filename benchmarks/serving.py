@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cxr_reason.benchmarks.aiperf import run_aiperf
 from cxr_reason.benchmarks.comparison import Value, make_row
-from cxr_reason.benchmarks.film_variants import make_pictures, read_default_film
+from cxr_reason.benchmarks.film_variants import make_film_variants, read_default_film
 from cxr_reason.benchmarks.serving_load import run_load
 from cxr_reason.benchmarks.serving_readers import (
     Answer,
@@ -67,7 +67,9 @@ def run_serving_bench(bench: ServingBench, console: Console, *, as_json: bool) -
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cxr-bench-")))
         film, name = _read_film(bench)
-        pictures = make_pictures(film, name, budget=budget, count=bench.num_films, folder=scratch)
+        pictures = make_film_variants(
+            film, name, budget=budget, count=bench.num_films, folder=scratch
+        )
         films = [path.read_bytes() for path in pictures.originals]
         progress = stack.enter_context(
             Progress(

@@ -10,14 +10,14 @@ from pydicom import Dataset
 from typer.testing import CliRunner
 
 from cxr_reason.benchmarks import baselines, preprocess
-from cxr_reason.benchmarks.films import Case
+from cxr_reason.benchmarks.kernel_cases import KernelCase
 from cxr_reason.cli.main import app
 from cxr_reason.film.display_table import GrayscaleSteps, Window, build_display_table
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid
 
 
 @pytest.fixture
-def case() -> Case:
+def case() -> KernelCase:
     """A small MONOCHROME1 film, smooth enough for the two roundings of 8-bit pipelines."""
     y, x = np.mgrid[:300, :240]
     pixels = np.rint((0.5 + 0.3 * np.sin(x / 17) * np.cos(y / 23)) * 4095).astype(np.uint16)
@@ -27,17 +27,17 @@ def case() -> Case:
     header.WindowCenter, header.WindowWidth = 2048, 3500
     steps = GrayscaleSteps(12, inverted=True, window=Window(2048, 3500))
     table = build_display_table(pixels, steps)
-    return Case("small", pixels, table, fit_grid(300, 240, PixelBudget()), header)
+    return KernelCase("small", pixels, table, fit_grid(300, 240, PixelBudget()), header)
 
 
-def test_all_ops_agree_with_the_reference(case: Case) -> None:
+def test_all_ops_agree_with_the_reference(case: KernelCase) -> None:
     ops, wrong = preprocess._check(case)
     assert not wrong
     assert {op.group for op in ops} == {"ours", "usual", "composed"}
     assert sum(op.group == "usual" for op in ops) == 2
 
 
-def test_no_time_for_a_wrong_op(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_time_for_a_wrong_op(case: KernelCase, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong_patchify(image: Any, grid: Any) -> np.ndarray:
         return np.zeros((grid.height * grid.width, 196), np.float32)
 
@@ -47,7 +47,7 @@ def test_no_time_for_a_wrong_op(case: Case, monkeypatch: pytest.MonkeyPatch) -> 
     assert wrong and all("off by" in line for line in wrong)
 
 
-def test_rows_compare_with_the_fastest_composition(case: Case) -> None:
+def test_rows_compare_with_the_fastest_composition(case: KernelCase) -> None:
     names = [("ours, 1 thread", "ours"), ("ours, 2 threads", "ours"), ("usual", "usual")]
     names += [("slow", "composed"), ("fast", "composed")]
     ops = [preprocess._Op(name, group, lambda: None) for name, group in names]

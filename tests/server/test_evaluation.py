@@ -27,7 +27,7 @@ from cxr_reason.errors import (
 )
 from cxr_reason.evaluation.backends import Output
 from cxr_reason.evaluation.cases import Case, case_of_phantom, load_cases, parse_source
-from cxr_reason.evaluation.evaluate import Evaluation, Settings, evaluate_cases
+from cxr_reason.evaluation.evaluate import Evaluation, EvaluationSettings, evaluate_cases
 from cxr_reason.evaluation.faithfulness import choose_pairs
 from cxr_reason.evaluation.occlusion import (
     encode_png,
@@ -102,7 +102,7 @@ def look_at_pixels(film) -> str:
 
 
 def evaluate(cases, look, **settings) -> Evaluation:
-    chosen = Settings(**settings)
+    chosen = EvaluationSettings(**settings)
     with Run(ScriptedReader(look), chosen.samplings) as run:
         return evaluate_cases(cases, run, chosen)
 
@@ -167,7 +167,7 @@ def test_subgroups_have_their_own_films(cases: list[Case]) -> None:
             text = f"<think> a </think>\n<answer> {answer} </answer>"
             return [Output(text, False, 1)]
 
-    settings = Settings(faithfulness=0)
+    settings = EvaluationSettings(faithfulness=0)
     with Run(HalfBlind(look_at_pixels), settings.samplings) as run:
         result = evaluate_cases(cases, run, settings)
     groups = {(group.attribute, group.value): group for group in result.groups}
@@ -179,14 +179,14 @@ def test_subgroups_have_their_own_films(cases: list[Case]) -> None:
 
 
 def test_several_traces_ask_for_the_greedy_one_and_seeds() -> None:
-    settings = Settings(num_traces=3, temperature=0.7, seed=5, max_tokens=9)
+    settings = EvaluationSettings(num_traces=3, temperature=0.7, seed=5, max_tokens=9)
     greedy, *sampled = settings.samplings
     assert (greedy.temperature, greedy.max_tokens) == (0.0, 9)
     assert [item.seed for item in sampled] == [5, 6, 7]
     assert {item.temperature for item in sampled} == {0.7}
-    assert len(Settings().samplings) == 1
+    assert len(EvaluationSettings().samplings) == 1
     with pytest.raises(BadRequestError, match="temperature"):
-        Settings(num_traces=2, temperature=0.0)
+        EvaluationSettings(num_traces=2, temperature=0.0)
 
 
 def test_failed_films_are_counted_and_the_rest_goes_on(cases: list[Case]) -> None:

@@ -24,7 +24,7 @@ from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.errors import BadRequestError, CxrError, ServerError, ServerUnavailableError
 from cxr_reason.evaluation.backends import ClientReader
-from cxr_reason.evaluation.evaluate import Settings
+from cxr_reason.evaluation.evaluate import EvaluationSettings
 from cxr_reason.evaluation.occlusion import make_blank
 from cxr_reason.prompts import FIND_ABNORMALITIES
 from cxr_reason.reader.local import LocalReader
@@ -196,7 +196,7 @@ def test_stopping_a_reader_ends_all_that_runs(backend: str, engine_dir: Path, na
         prompt=FIND_ABNORMALITIES,
         concurrency=2,
     )
-    samplings = Settings(num_traces=3, max_tokens=3_000).samplings
+    samplings = EvaluationSettings(num_traces=3, max_tokens=3_000).samplings
     ended = []
 
     def read() -> None:

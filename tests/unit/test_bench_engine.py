@@ -25,7 +25,7 @@ from cxr_reason.benchmarks.engine_runner import render_chat
 from cxr_reason.benchmarks.engine_settings import EngineBench
 from cxr_reason.benchmarks.engine_summary import row_of_bandwidth, summarize
 from cxr_reason.benchmarks.environments import make_environment, read_header, read_tail
-from cxr_reason.benchmarks.film_variants import Pictures, make_pictures, read_default_film
+from cxr_reason.benchmarks.film_variants import FilmVariants, make_film_variants, read_default_film
 from cxr_reason.benchmarks.release_form import write_release_form
 from cxr_reason.benchmarks.worker_process import WorkerRun, run_worker
 from cxr_reason.checkpoint import Checkpoint
@@ -50,12 +50,12 @@ def failing(repository: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Pictures:
+def pictures(tmp_path: Path) -> FilmVariants:
     film, name = read_default_film()
-    return make_pictures(film, name, budget=BUDGET, count=6, folder=tmp_path)
+    return make_film_variants(film, name, budget=BUDGET, count=6, folder=tmp_path)
 
 
-def make_job(pictures: Pictures, **changes: Any) -> dict[str, Any]:
+def make_job(pictures: FilmVariants, **changes: Any) -> dict[str, Any]:
     return {
         "task": "measure",
         "checkpoint": "",
@@ -201,7 +201,7 @@ def test_tail_of_a_log(tmp_path: Path) -> None:
 # Films
 
 
-def check_pictures(pictures: Pictures, film: bytes) -> None:
+def check_pictures(pictures: FilmVariants, film: bytes) -> None:
     shown = decode_radiograph(film)
     height_px, width_px = shown.pixels.shape
     grid = fit_grid(height_px, width_px, BUDGET)
@@ -220,7 +220,7 @@ def check_pictures(pictures: Pictures, film: bytes) -> None:
 
 def test_pictures_of_a_dicom_film(rg1_path: Path, tmp_path: Path) -> None:
     film = rg1_path.read_bytes()
-    pictures = make_pictures(film, "RG1", budget=BUDGET, count=3, folder=tmp_path)
+    pictures = make_film_variants(film, "RG1", budget=BUDGET, count=3, folder=tmp_path)
     assert [path.suffix for path in pictures.originals] == [".dcm"] * 3
     check_pictures(pictures, film)
 
@@ -229,7 +229,9 @@ def test_pictures_of_a_raster_film(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(1, 255, (400, 300), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
-    pictures = make_pictures(buffer.getvalue(), "film", budget=BUDGET, count=3, folder=tmp_path)
+    pictures = make_film_variants(
+        buffer.getvalue(), "film", budget=BUDGET, count=3, folder=tmp_path
+    )
     assert [path.suffix for path in pictures.originals] == [".png"] * 3
     check_pictures(pictures, buffer.getvalue())
 
@@ -237,7 +239,7 @@ def test_pictures_of_a_raster_film(tmp_path: Path) -> None:
 def test_too_many_pictures(tmp_path: Path) -> None:
     film, name = read_default_film()
     with pytest.raises(BadRequestError, match="1024"):
-        make_pictures(film, name, budget=BUDGET, count=1025, folder=tmp_path)
+        make_film_variants(film, name, budget=BUDGET, count=1025, folder=tmp_path)
 
 
 # Checkpoints
@@ -269,7 +271,7 @@ def test_release_form(nano: Checkpoint, tmp_path: Path) -> None:
 # Workers
 
 
-def test_worker_reports_as_it_goes(working: Path, pictures: Pictures, tmp_path: Path) -> None:
+def test_worker_reports_as_it_goes(working: Path, pictures: FilmVariants, tmp_path: Path) -> None:
     model = tmp_path / "model"
     job = make_job(pictures, model=str(model))
     python = Path(sys.executable)
@@ -290,7 +292,7 @@ def test_worker_reports_as_it_goes(working: Path, pictures: Pictures, tmp_path: 
 
 
 def test_what_came_before_a_failure_counts(
-    failing: Path, pictures: Pictures, tmp_path: Path
+    failing: Path, pictures: FilmVariants, tmp_path: Path
 ) -> None:
     run = run_worker(Path(sys.executable), failing, make_job(pictures), tmp_path, timeout_s=60)
     assert "this stand-in has had enough" in run.error
@@ -300,7 +302,7 @@ def test_what_came_before_a_failure_counts(
 
 
 def test_times_of_a_peer_that_keeps_tokens_back(
-    working: Path, pictures: Pictures, tmp_path: Path
+    working: Path, pictures: FilmVariants, tmp_path: Path
 ) -> None:
     script = tmp_path / "silent.py"
     source = working.read_text().replace("on_token()", "__import__('time').sleep(0.01)")
@@ -319,7 +321,7 @@ def test_times_of_a_peer_that_keeps_tokens_back(
     assert single["mean_time_per_token_s"] < single["end_to_end_s"] / 3
 
 
-def test_worker_that_hangs_is_ended(pictures: Pictures, tmp_path: Path) -> None:
+def test_worker_that_hangs_is_ended(pictures: FilmVariants, tmp_path: Path) -> None:
     script = tmp_path / "hangs.py"
     script.write_text("import time\n\ndef load(job):\n    time.sleep(600)\n")
     run = run_worker(Path(sys.executable), script, make_job(pictures), tmp_path, timeout_s=1.0)
@@ -328,7 +330,7 @@ def test_worker_that_hangs_is_ended(pictures: Pictures, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["transformers-fp32", "transformers-bf16", "onnxruntime-genai"])
 def test_peers_that_need_nothing_more_than_our_own_environment(
-    name: str, nano: Checkpoint, engine_dir: Path, pictures: Pictures, tmp_path: Path
+    name: str, nano: Checkpoint, engine_dir: Path, pictures: FilmVariants, tmp_path: Path
 ) -> None:
     """Their scripts run, and see the same number of prompt tokens as our engine."""
     python, contender = Path(sys.executable), PEERS[name]

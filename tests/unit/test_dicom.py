@@ -29,7 +29,7 @@ from cxr_reason.errors import (
     UnsupportedObjectError,
 )
 from cxr_reason.film.header import READ
-from cxr_reason.film.radiograph import Limits, Radiograph, decode_radiograph
+from cxr_reason.film.radiograph import FilmLimits, Radiograph, decode_radiograph
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -575,9 +575,9 @@ def test_pixel_limit_is_checked_on_the_header(make: Make) -> None:
         decode_radiograph(make(Rows=60000, Columns=60000))
     data = make()
     film = decode_radiograph(data)
-    decode_radiograph(data, Limits(max_pixels=film.pixels.size))
+    decode_radiograph(data, FilmLimits(max_pixels=film.pixels.size))
     with pytest.raises(TooLargeError):
-        decode_radiograph(data, Limits(max_pixels=film.pixels.size - 1))
+        decode_radiograph(data, FilmLimits(max_pixels=film.pixels.size - 1))
 
 
 def test_deflated_bomb_is_refused(make: Make) -> None:

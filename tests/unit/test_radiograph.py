@@ -23,7 +23,7 @@ from cxr_reason.errors import (
     UnreadableImageError,
     UnsupportedObjectError,
 )
-from cxr_reason.film.radiograph import Limits, decode_radiograph
+from cxr_reason.film.radiograph import FilmLimits, decode_radiograph
 
 GRAY = np.random.default_rng(0).integers(0, 256, (40, 30)).astype(np.uint8)
 
@@ -172,9 +172,9 @@ def test_anything_else_is_refused(data: bytes) -> None:
 
 def test_encoded_limit() -> None:
     data = encode(GRAY)
-    decode_radiograph(data, Limits(max_encoded_bytes=len(data)))
-    decode_radiograph(data_url(data), Limits(max_encoded_bytes=len(data)))
-    tight = Limits(max_encoded_bytes=len(data) - 1)
+    decode_radiograph(data, FilmLimits(max_encoded_bytes=len(data)))
+    decode_radiograph(data_url(data), FilmLimits(max_encoded_bytes=len(data)))
+    tight = FilmLimits(max_encoded_bytes=len(data) - 1)
     for given in (data, data_url(data)):
         with pytest.raises(TooLargeError, match=f"{len(data)} bytes"):
             decode_radiograph(given, tight)
@@ -183,9 +183,9 @@ def test_encoded_limit() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_pixel_limit(kind: str) -> None:
     data = encode(GRAY, kind)
-    decode_radiograph(data, Limits(max_pixels=1200))
+    decode_radiograph(data, FilmLimits(max_pixels=1200))
     with pytest.raises(TooLargeError, match="40 x 30"):
-        decode_radiograph(data, Limits(max_pixels=1199))
+        decode_radiograph(data, FilmLimits(max_pixels=1199))
 
 
 def test_bombs_are_refused_by_their_header() -> None:
@@ -194,7 +194,7 @@ def test_bombs_are_refused_by_their_header() -> None:
     with pytest.raises(TooLargeError, match="50000 x 50000"):
         decode_radiograph(bomb)
     with pytest.raises(TooLargeError, match="Pillow"):
-        decode_radiograph(bomb, Limits(max_pixels=1e10))
+        decode_radiograph(bomb, FilmLimits(max_pixels=1e10))
     jpeg = bytearray(encode(GRAY, "JPEG"))
     frame = jpeg.index(b"\xff\xc0")
     jpeg[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
@@ -204,9 +204,9 @@ def test_bombs_are_refused_by_their_header() -> None:
 
 def test_limits_are_checked() -> None:
     with pytest.raises(BadRequestError):
-        Limits(max_encoded_bytes=0)
+        FilmLimits(max_encoded_bytes=0)
     with pytest.raises(BadRequestError):
-        Limits(max_pixels=0)
+        FilmLimits(max_pixels=0)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "16-bit PNG"])

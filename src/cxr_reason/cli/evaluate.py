@@ -21,7 +21,7 @@ from cxr_reason.prompts import FIND_ABNORMALITIES
 
 if TYPE_CHECKING:
     from cxr_reason.engine.base import Engine
-    from cxr_reason.evaluation.backends import Reader
+    from cxr_reason.evaluation.backends import FilmReader
 
 # Import names of the packages; the command itself loads none of them.
 _FOR_EVALUATE = ("jinja2", "matplotlib", "onnxruntime", "PIL", "pydicom", "sklearn", "tokenizers")
@@ -93,7 +93,7 @@ def evaluate(
     # What these import comes with the extras.
     from cxr_reason.evaluation.calibrate import calibrate, write_calibration
     from cxr_reason.evaluation.cases import load_cases, parse_source
-    from cxr_reason.evaluation.evaluate import Settings, evaluate_cases
+    from cxr_reason.evaluation.evaluate import EvaluationSettings, evaluate_cases
     from cxr_reason.evaluation.report import write_report
     from cxr_reason.evaluation.run import Record, Run
     from cxr_reason.evaluation.summary import print_summary, to_json
@@ -104,7 +104,7 @@ def evaluate(
             f"calibration: {num_traces} trace(s), split {source.split}; give --num-traces 2 or "
             "more, and a split that is not the test set, such as phantoms:validation"
         )
-    settings = Settings(num_traces, temperature, max_tokens, seed, faithfulness)
+    settings = EvaluationSettings(num_traces, temperature, max_tokens, seed, faithfulness)
     samplings = settings.samplings
     if report is not None and not report.absolute().parent.is_dir():
         raise BadRequestError("report: the folder for it does not exist; make it, or give another")
@@ -146,7 +146,7 @@ def _open_reader(
     prompt: str,
     max_batch: int,
     device: str,
-) -> Reader:
+) -> FilmReader:
     from cxr_reason.client import Client, LocalTransport
     from cxr_reason.evaluation.backends import ClientReader
     from cxr_reason.reader.local import LocalReader

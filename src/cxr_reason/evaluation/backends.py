@@ -33,7 +33,7 @@ class Output:
     num_tokens: int
 
 
-class Reader(Protocol):
+class FilmReader(Protocol):
     """Reads films. `read` is called by several threads at once.
 
     Attributes:
@@ -87,7 +87,7 @@ class ClientReader:
         }
 
     def read(self, film: bytes, samplings: Sequence[SamplingParams]) -> list[Output]:
-        """See `Reader`."""
+        """See `FilmReader`."""
         outputs = []
         for sampling in samplings:
             reading = self._ask_patiently(film, sampling)
@@ -96,11 +96,11 @@ class ClientReader:
         return outputs
 
     def stop(self) -> None:
-        """See `Reader`."""
+        """See `FilmReader`."""
         self._is_stopped = True
 
     def close(self) -> None:
-        """See `Reader`."""
+        """See `FilmReader`."""
         self._client.close()
 
     def _ask_patiently(self, film: bytes, sampling: SamplingParams) -> Reading:

@@ -38,7 +38,7 @@ _GROUPS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What is done with every film.
 
     Attributes:
@@ -164,7 +164,7 @@ class Evaluation:
 def evaluate_cases(
     cases: Sequence[Case],
     run: Run,
-    settings: Settings,
+    settings: EvaluationSettings,
     progress: Progress = lambda step, done, total: None,
 ) -> Evaluation:
     """Read every case and compute the metrics.

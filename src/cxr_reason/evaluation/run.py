@@ -19,7 +19,7 @@ from cxr_reason.errors import (
     RequestCancelledError,
     ServerUnavailableError,
 )
-from cxr_reason.evaluation.backends import Output, Reader
+from cxr_reason.evaluation.backends import FilmReader, Output
 from cxr_reason.film.source import hash_film
 
 # Where the first film of a queue takes long, the threads go on with these behind it.
@@ -111,7 +111,10 @@ class Run:
     """
 
     def __init__(
-        self, reader: Reader, samplings: tuple[SamplingParams, ...], record: Record | None = None
+        self,
+        reader: FilmReader,
+        samplings: tuple[SamplingParams, ...],
+        record: Record | None = None,
     ) -> None:
         self.num_read = 0
         self.num_tokens = 0

@@ -37,7 +37,7 @@ _JPEG_START = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
-class Limits:
+class FilmLimits:
     """What a caller may send.
 
     Attributes:
@@ -72,7 +72,7 @@ class Radiograph:
     info: FilmInfo
 
 
-def decode_radiograph(data: bytes, limits: Limits = Limits()) -> Radiograph:
+def decode_radiograph(data: bytes, limits: FilmLimits = FilmLimits()) -> Radiograph:
     """Decode a DICOM, PNG or JPEG file, or a base64 `data:` URL of one.
 
     A DICOM file must be one frontal chest radiograph as far as its header tells; where the header
@@ -115,7 +115,7 @@ def decode_radiograph(data: bytes, limits: Limits = Limits()) -> Radiograph:
     raise UnreadableImageError("image: neither DICOM, PNG, JPEG nor a base64 data: URL of one")
 
 
-def _check_encoded_size(size_bytes: int, limits: Limits) -> None:
+def _check_encoded_size(size_bytes: int, limits: FilmLimits) -> None:
     if size_bytes > limits.max_encoded_bytes:
         raise TooLargeError(
             f"image: {size_bytes} bytes are over the limit of {limits.max_encoded_bytes}; "
@@ -123,7 +123,7 @@ def _check_encoded_size(size_bytes: int, limits: Limits) -> None:
         )
 
 
-def _read_data_url(url: bytes, limits: Limits) -> bytes:
+def _read_data_url(url: bytes, limits: FilmLimits) -> bytes:
     head = read_data_url_head(url[:HEAD_LENGTH].decode("latin-1"))
     if head is None:
         raise UnreadableImageError("image: a data: URL must be data:<media type>;base64,<base64>")
@@ -135,7 +135,7 @@ def _read_data_url(url: bytes, limits: Limits) -> bytes:
 
 
 def _decode_raster(
-    data: bytes, source: Literal["png", "jpeg"], digest: str, limits: Limits
+    data: bytes, source: Literal["png", "jpeg"], digest: str, limits: FilmLimits
 ) -> Radiograph:
     height_px, width_px = _png_size(data) if source == "png" else jpeg_frame_size(data)[:2]
     if height_px * width_px > limits.max_pixels:

@@ -26,7 +26,7 @@ from cxr_reason.gateway.chat_request import parse_chat
 from cxr_reason.gateway.chat_response import completion, completion_chunks
 from cxr_reason.gateway.config import GatewayConfig
 from cxr_reason.gateway.films import load_film
-from cxr_reason.gateway.metrics import Metrics
+from cxr_reason.gateway.metrics import GatewayMetrics
 from cxr_reason.gateway.middleware import Envelope
 from cxr_reason.gateway.readings import parse_form, reading_events
 from cxr_reason.gateway.sse import CallerLeftError, EventStream, while_caller_stays
@@ -49,7 +49,7 @@ def make_app(
     """
     # Its parser warns with pieces of what it is given.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
-    metrics = Metrics()
+    metrics = GatewayMetrics()
 
     @asynccontextmanager
     async def close_client(_: FastAPI) -> AsyncIterator[None]:
@@ -118,7 +118,7 @@ def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
         return Response(reading.to_json(), media_type="application/json")
 
 
-def _add_operations(app: FastAPI, client: AsyncClient, metrics: Metrics) -> None:
+def _add_operations(app: FastAPI, client: AsyncClient, metrics: GatewayMetrics) -> None:
     @app.get("/health")
     async def report_health() -> JSONResponse:
         if await client.is_ready():

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxr_reason.errors import CxrError
 from cxr_reason.gateway.api_errors import ApiError, as_api_error, error_response
-from cxr_reason.gateway.metrics import Metrics
+from cxr_reason.gateway.metrics import GatewayMetrics
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Envelope:
         metrics: Counted here.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app = app
         self._metrics = metrics
 

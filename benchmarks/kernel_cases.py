@@ -18,7 +18,7 @@ _BITS = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class KernelCase:
     """One film, ready for both sides: decoding is not part of the measurement.
 
     Attributes:
@@ -36,7 +36,7 @@ class Case:
     header: Dataset
 
 
-def make_cases() -> list[Case]:
+def make_cases() -> list[KernelCase]:
     """Return a film of the size of a large detector with two kinds of window, and RG1 if there."""
     cases = [_make_synthetic(3056, 2544, function) for function in ("LINEAR", "SIGMOID")]
     path = get_testdata_file("RG1_UNCR.dcm", download=False)
@@ -45,7 +45,7 @@ def make_cases() -> list[Case]:
     return cases
 
 
-def _make_synthetic(height: int, width: int, function: str) -> Case:
+def _make_synthetic(height: int, width: int, function: str) -> KernelCase:
     """Smooth shapes and noise, 12 bits in uint16: no two runs of a table's entries alike."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
@@ -60,11 +60,11 @@ def _make_synthetic(height: int, width: int, function: str) -> Case:
     header.VOILUTFunction = function
     table = build_display_table(pixels, GrayscaleSteps(_BITS, window=window))
     grid = fit_grid(height, width, PixelBudget())
-    return Case(f"{height}x{width} 12-bit {function}", pixels, table, grid, header)
+    return KernelCase(f"{height}x{width} 12-bit {function}", pixels, table, grid, header)
 
 
-def _read_rg1(path: Path) -> Case:
+def _read_rg1(path: Path) -> KernelCase:
     film = decode_radiograph(path.read_bytes())
     height, width = film.pixels.shape
     grid = fit_grid(height, width, PixelBudget())
-    return Case(f"RG1 {height}x{width}", film.pixels, film.display_table, grid, dcmread(path))
+    return KernelCase(f"RG1 {height}x{width}", film.pixels, film.display_table, grid, dcmread(path))
