@@ -45,6 +45,7 @@ def load(
     engine: str | os.PathLike[str],
     *,
     config: EngineConfig | None = None,
+    calibration: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
 ) -> Client:
     """Load an engine into this process and return a client that asks it.
@@ -52,6 +53,7 @@ def load(
     Args:
         engine: Folder made by `cxr-reason build`.
         config: How the engine runs: threads, requests that decode together, memory.
+        calibration: File that says what the share of several traces means (docs/engine.md).
         timeout_s: Seconds for one request; None takes the client's default.
 
     Returns:
@@ -59,12 +61,13 @@ def load(
 
     Raises:
         ArtifactError: The folder is not an engine that this release can run.
+        BadRequestError: The calibration is not one.
     """
     from cxr_reason.client import Client
     from cxr_reason.client.local_transport import LocalTransport
     from cxr_reason.client.settings import DEFAULT_TIMEOUT_S
 
-    transport = LocalTransport.open(engine, config)
+    transport = LocalTransport.open(engine, config, calibration)
     return Client(
         timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s, transport=transport
     )

@@ -162,3 +162,15 @@ def test_what_is_no_engine(tmp_path: Path) -> None:
 def test_connect_asks_the_address() -> None:
     with cxr_reason.connect("127.0.0.1:1") as client:
         assert not client.is_ready(timeout_s=0.2)
+
+
+def test_a_calibration_says_what_shares_mean(
+    engine_dir: Path, rg1_path: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text('{"source": "a test", "thresholds": {}}')
+    with cxr_reason.load(engine_dir, calibration=path) as reader:
+        reading = reader.read(rg1_path, num_traces=2, max_tokens=2)
+        assert reading.provenance.calibration == "a test"
+    with pytest.raises(BadRequestError):
+        cxr_reason.load(engine_dir, calibration=tmp_path / "none.json")

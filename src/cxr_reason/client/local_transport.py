@@ -14,6 +14,7 @@ from cxr_reason.errors import (
     RequestCancelledError,
     RequestTimeoutError,
 )
+from cxr_reason.reading.consensus import UNCALIBRATED, read_calibration
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,19 +37,27 @@ class LocalTransport(Transport):
         self._is_closed = False
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], config: EngineConfig | None = None) -> Self:
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        config: EngineConfig | None = None,
+        calibration: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Load an engine artifact.
 
         Args:
             folder: The artifact.
             config: How it runs.
+            calibration: File that says what the share of several traces means.
 
         Raises:
             ArtifactError: The folder is not an engine that this release can run.
+            BadRequestError: The calibration is not one.
         """
         from cxr_reason.reader.local import LocalReader
 
-        return cls(LocalReader.open(Path(folder), config))
+        meaning = UNCALIBRATED if calibration is None else read_calibration(Path(calibration))
+        return cls(LocalReader.open(Path(folder), config, calibration=meaning))
 
     @property
     def address(self) -> str:
