@@ -21,7 +21,7 @@ from cxr_reason.engine.onnx.decoder import OnnxDecoder
 from cxr_reason.engine.onnx.prefix_cache import CachedSegment, PrefixCache
 from cxr_reason.engine.prefix import PromptSegment
 from cxr_reason.engine.sequence import Sequence
-from cxr_reason.errors import CapacityError, CxrError, GenerationError
+from cxr_reason.errors import CapacityError, CxrError, GenerationError, describe_place
 
 logger = logging.getLogger(__name__)
 
@@ -245,7 +245,7 @@ class Scheduler:
     def _fail_all(self, error: Exception) -> None:
         """A failed step leaves its cache undefined: its requests end, the engine goes on."""
         if not isinstance(error, CxrError):
-            logger.error("scheduler: step failed (%s)", type(error).__name__, exc_info=error)
+            logger.error("scheduler: step failed: %s", describe_place(error))
             error = GenerationError("engine: a step failed; the request may be sent again")
         for sequence in self._take_active():
             sequence.fail(error)

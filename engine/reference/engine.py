@@ -32,7 +32,7 @@ from cxr_reason.engine.build import DEFAULT_CONTEXT_LENGTH, describe, read_budge
 from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder
 from cxr_reason.engine.reference.fused import FusedMerger, Kernels, decide_kernels
 from cxr_reason.engine.sequence import Sequence
-from cxr_reason.errors import BadRequestError, GenerationError
+from cxr_reason.errors import BadRequestError, GenerationError, describe_place
 from cxr_reason.kernels.preprocess import Grid, preprocess
 from cxr_reason.kernels.projector import load_tuning
 
@@ -197,7 +197,7 @@ class ReferenceEngine(Engine):
         try:
             self._generate(sequence)
         except Exception as error:
-            logger.error("reference: a step failed (%s)", type(error).__name__, exc_info=error)
+            logger.error("reference: a step failed: %s", describe_place(error))
             sequence.fail(GenerationError("engine: a step failed; send the request again"))
 
     @torch.inference_mode()

@@ -25,6 +25,7 @@ and rows: it is for the owner of a data set, and nothing that serves raises it.
 from __future__ import annotations
 
 import re
+import traceback
 from typing import ClassVar
 
 
@@ -155,6 +156,17 @@ def from_wire(text: str) -> CxrError:
         return ServerError(text)
     classes = {cls.code: cls for cls in _subclasses(CxrError)}
     return classes.get(match["code"], ServerError)(match["message"])
+
+
+def describe_place(error: BaseException) -> str:
+    """Return kind and place of an error and its causes, for a log; never a message.
+
+    A library's message may quote what it was given, and that may be a prompt or a header value.
+    """
+    lines = traceback.format_tb(error.__traceback__)
+    description = f"{type(error).__name__}\n{''.join(lines)}"
+    cause = error.__cause__ or error.__context__
+    return description + (f"caused by {describe_place(cause)}" if cause is not None else "")
 
 
 def _subclasses(cls: type[CxrError]) -> list[type[CxrError]]:

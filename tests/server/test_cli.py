@@ -175,6 +175,22 @@ def test_many_films_are_left_at_an_interrupt(server, rg1_path):
     assert read_metric(server, 'cxr_requests{stage="generating"}') == 0
 
 
+def test_reading_in_this_process(engine_dir, rg1_path):
+    """No server: one film with its reasoning, several with a line each, and what is wrong."""
+    engine = ["--engine", str(engine_dir), "--max-tokens", "8"]
+    one = run("read", str(rg1_path), *engine, "--json")
+    assert one.returncode == 0, one.stderr
+    assert Reading.from_json(one.stdout).usage.completion_tokens == 8
+    many = run("read", str(rg1_path), "/etc/hostname", *engine, "--json")
+    assert many.returncode == 2
+    lines = sorted(map(json.loads, many.stdout.splitlines()), key=lambda line: line["file"])
+    assert lines[0]["error"]["code"] == "unreadable_image" and "reading" in lines[1]
+    both = run("read", str(rg1_path), *engine, "--server", "127.0.0.1:8001")
+    assert both.returncode == 2 and "give one" in both.stderr
+    none = run("read", str(rg1_path), "--engine", str(rg1_path.parent))
+    assert none.returncode == 1 and "ArtifactError" in none.stderr
+
+
 def test_serving_a_folder_that_is_no_engine_exits_with_1(tmp_path):
     result = run("serve", str(tmp_path))
     assert result.returncode == 1

@@ -134,7 +134,8 @@ def test_a_failed_step_ends_its_requests_and_not_the_engine(
             list(engine.submit(ask("One.", 20)))
         monkeypatch.setattr(OnnxDecoder, "run", run)
         assert token_ids(list(engine.submit(ask("One.", 20)))) == expected
-    assert "One." not in caplog.text
+    assert "RuntimeError" in caplog.text and "in fail" in caplog.text
+    assert "no such thing" not in caplog.text, "a message may quote what it was given"
 
 
 def test_closing_ends_what_runs_and_what_waits(engine_dir: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cxr_reason.errors import CxrError
+from cxr_reason.errors import CxrError, describe_place
 from cxr_reason.gateway.api_errors import ApiError, as_api_error, error_response
 from cxr_reason.gateway.metrics import GatewayMetrics
 
@@ -68,7 +67,7 @@ class Envelope:
             except Exception as error:  # whatever it is, no library may log its text
                 failure = as_api_error(error)
                 if not isinstance(error, ApiError | CxrError):
-                    _LOGGER.error("request %s failed: %s", request_id, _place_of(error))
+                    _LOGGER.error("request %s failed: %s", request_id, describe_place(error))
                 if status == 0:
                     await error_response(failure)(scope, receive, send_with_headers)
                 status = failure.status
@@ -83,11 +82,3 @@ class Envelope:
             status,
             1000 * seconds,
         )
-
-
-def _place_of(error: BaseException) -> str:
-    """Kind and place of an error, never its message: that may quote what the library was given."""
-    lines = traceback.format_tb(error.__traceback__)
-    description = f"{type(error).__name__}\n{''.join(lines)}"
-    cause = error.__cause__ or error.__context__
-    return description + (f"caused by {_place_of(cause)}" if cause is not None else "")
