@@ -24,7 +24,7 @@ from cxr_reason.benchmarks.engine_summary import (
 from cxr_reason.benchmarks.film_variants import make_film_variants, read_default_film
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import read_manifest
-from cxr_reason.engine.build import read_budget
+from cxr_reason.engine.plan import read_budget
 from cxr_reason.errors import BadRequestError
 from cxr_reason.evaluation.result_line import describe_machine, make_report
 

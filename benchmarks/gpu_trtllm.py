@@ -33,8 +33,8 @@ import torch
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import read_manifest
 from cxr_reason.engine.base import Engine, GenerationRequest, SamplingParams, VisualInput
-from cxr_reason.engine.build import read_budget
 from cxr_reason.engine.config import EngineConfig
+from cxr_reason.engine.plan import read_budget
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.engine.trtllm.package import installed_release

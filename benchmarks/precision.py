@@ -29,11 +29,11 @@ from rich.progress import track
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine import sequence
-from cxr_reason.engine.artifact import PRECISIONS
 from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingParams
-from cxr_reason.engine.build import plan_build, read_budget, run_build
+from cxr_reason.engine.build import plan_build, run_build
+from cxr_reason.engine.plan import read_budget
 from cxr_reason.engine.reference.engine import ReferenceEngine
-from cxr_reason.engine.registry import load_engine
+from cxr_reason.engine.registry import find_backend, load_engine
 from cxr_reason.engine.sampling import Sampler
 from cxr_reason.evaluation.cases import load_cases, parse_source
 from cxr_reason.evaluation.result_line import describe_machine, make_report
@@ -165,7 +165,7 @@ def main() -> None:
         exact = [generate(reference, film) for film in track(films, "transformers fp32")]
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for precision in PRECISIONS:
+        for precision in reversed(find_backend("onnx").precisions):
             output = Path(folder) / precision
             plan = plan_build(checkpoint, backend="onnx", precision=precision, output=output)
             run_build(plan, lambda step, part: None)

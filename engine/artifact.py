@@ -14,15 +14,6 @@ from cxr_reason.errors import ArtifactError
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-PRECISIONS = ("fp32", "int8", "int4")
-# Backend → precisions of the decoder's weights that it has.
-BACKEND_PRECISIONS = {
-    "onnx": PRECISIONS,
-    "tensorrt-llm": ("bf16", "fp8", "int4-awq", "nvfp4"),
-}
-DEFAULT_PRECISIONS = {"onnx": "int4", "tensorrt-llm": "bf16"}
-BACKENDS = tuple(BACKEND_PRECISIONS)
-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -124,7 +115,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check a manifest, and that every file is there with its size.
 
     Raises:
-        ArtifactError: No artifact, another version or backend, a file missing or changed.
+        ArtifactError: The folder is no artifact or one of another version, or a file is missing or
+            has another size.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -132,8 +124,6 @@ def read_manifest(folder: Path) -> Manifest:
             f"engine: no {MANIFEST} in the given folder; build one with `cxr-reason build`"
         )
     manifest = _parse(path)
-    if manifest.backend not in BACKENDS:
-        raise ArtifactError(f"engine: backend {manifest.backend!r}; known: {', '.join(BACKENDS)}")
     for name, record in manifest.files.items():
         file = folder / name
         if not file.is_file():

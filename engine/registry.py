@@ -1,16 +1,29 @@
-"""Names of backends → engines, each imported when it is asked for."""
+"""Names of backends → backends, each imported when it is asked for."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from cxr_reason.engine.artifact import read_manifest
+from cxr_reason.engine.backend import DECODER, VISION, Backend
 from cxr_reason.engine.base import Engine
 from cxr_reason.engine.config import EngineConfig
+from cxr_reason.errors import ArtifactError
 
-VISION = "vision"
-DECODER = "decoder"
+# Name → the module whose `BACKEND` it is. The first is the default.
+_MODULES = {
+    "onnx": "cxr_reason.engine.onnx.backend",
+    "tensorrt-llm": "cxr_reason.engine.trtllm.backend",
+}
+BACKEND_NAMES = tuple(_MODULES)
+
+
+def find_backend(name: str) -> Backend:
+    """Return a backend of `BACKEND_NAMES`."""
+    backend: Backend = importlib.import_module(_MODULES[name]).BACKEND
+    return backend
 
 
 def load_engine(
@@ -32,12 +45,9 @@ def load_engine(
         EngineError: The backend's own packages are not installed.
     """
     manifest = read_manifest(folder)
-    arguments = (folder, manifest, config or EngineConfig())
-    if manifest.backend == "tensorrt-llm":
-        from cxr_reason.engine.trtllm.engine import TrtllmEngine
-
-        return TrtllmEngine(*arguments, parts=frozenset(parts))
-    # `read_manifest` has refused all others.
-    from cxr_reason.engine.onnx.engine import OnnxEngine
-
-    return OnnxEngine(*arguments, parts=frozenset(parts))
+    if manifest.backend not in BACKEND_NAMES:
+        raise ArtifactError(
+            f"engine: backend {manifest.backend!r}; known: {', '.join(BACKEND_NAMES)}"
+        )
+    backend = find_backend(manifest.backend)
+    return backend.load(folder, manifest, config or EngineConfig(), frozenset(parts))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
@@ -21,10 +20,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from cxr_reason.checkpoint import open_checkpoint
 from cxr_reason.training.conversations import sft_columns
 from cxr_reason.training.prepared import load_prepared
-from cxr_reason.training.start import open_processor
-
-if TYPE_CHECKING:
-    from cxr_reason.training.sft import SftArguments
+from cxr_reason.training.start import StartArguments, open_processor
 
 _MAX_EXAMPLES = 200
 _GIB = 2.0**30
@@ -54,7 +50,7 @@ class MemoryPlan:
         return self.weights + self.gradients + self.optimizer + self.activations
 
 
-def count_tokens(arguments: SftArguments, config: SFTConfig) -> list[tuple[int, int, int]]:
+def count_tokens(arguments: StartArguments, config: SFTConfig) -> list[tuple[int, int, int]]:
     """Return (visual, other prompt, completion) tokens of up to 200 examples."""
     data = load_prepared(arguments.data)
     columns = sft_columns(
@@ -73,7 +69,7 @@ def count_tokens(arguments: SftArguments, config: SFTConfig) -> list[tuple[int, 
 
 
 def plan_memory(
-    arguments: SftArguments, config: SFTConfig, model_config: ModelConfig, num_tokens: int
+    arguments: StartArguments, config: SFTConfig, model_config: ModelConfig, num_tokens: int
 ) -> MemoryPlan:
     """Count the memory of one device.
 
@@ -109,7 +105,7 @@ def plan_memory(
     )
 
 
-def print_plan(arguments: SftArguments, config: SFTConfig, model_config: ModelConfig) -> None:
+def print_plan(arguments: StartArguments, config: SFTConfig, model_config: ModelConfig) -> None:
     """Print tokens per example and memory for each device."""
     counts = torch.tensor(count_tokens(arguments, config))
     table = Table("tokens per example", "least", "median", "most", title=f"{len(counts)} examples")

@@ -9,11 +9,11 @@ from typing import Any
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import read_manifest
+from cxr_reason.engine.backend import DECODER, VISION
 from cxr_reason.engine.base import Generation, GenerationRequest, SamplingParams
 from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.engine import OnnxEngine
-from cxr_reason.engine.registry import DECODER, VISION
 from cxr_reason.film.source import hash_film
 from cxr_reason.prompts import parse_prompt
 from cxr_reason.reader.encoder import FilmEncoder

@@ -28,7 +28,8 @@ from cxr_reason.engine.base import (
     GenerationRequest,
     VisualInput,
 )
-from cxr_reason.engine.build import DEFAULT_CONTEXT_LENGTH, describe, read_budget
+from cxr_reason.engine.build import describe
+from cxr_reason.engine.plan import DEFAULT_CONTEXT_LENGTH, read_budget
 from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder
 from cxr_reason.engine.reference.fused import FusedMerger, Kernels, decide_kernels
 from cxr_reason.engine.sequence import Sequence

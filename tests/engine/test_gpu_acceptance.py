@@ -16,15 +16,13 @@ ROW = {"case", "metric", "unit", "ours", "baseline", "baseline_value", "ratio", 
 
 def run_script(repository: Path, *arguments: str, change: str = "") -> tuple[int, list[str]]:
     """Run it in a process of its own, after a change to its modules; return status and lines."""
-    folder = repository / "benchmarks"
     code = f"""
 import os, sys
-sys.path.insert(0, {str(folder)!r})
 sys.argv = ["gpu_acceptance", *{arguments!r}]
 if "--quick" in sys.argv:
     os.environ["TRITON_INTERPRET"] = "1"
 {change}
-import gpu_acceptance
+from cxr_reason.benchmarks import gpu_acceptance
 sys.exit(gpu_acceptance.main())
 """
     run = subprocess.run(
@@ -66,7 +64,7 @@ def test_every_step_runs_and_the_last_line_is_json(repository: Path) -> None:
 
 def test_no_speed_for_an_op_that_is_wrong(repository: Path) -> None:
     change = """
-import gpu_kernels
+from cxr_reason.benchmarks import gpu_kernels
 gpu_kernels.check_projector = lambda *arguments: "off by one"
 """
     status, lines = run_script(repository, "--quick", change=change)
@@ -78,7 +76,7 @@ gpu_kernels.check_projector = lambda *arguments: "off by one"
 
 def test_a_step_that_fails_does_not_stop_the_others(repository: Path) -> None:
     change = """
-import gpu_kernels
+from cxr_reason.benchmarks import gpu_kernels
 def fail(*arguments):
     raise RuntimeError("out of something")
 gpu_kernels.time_preprocess = fail

@@ -14,12 +14,13 @@ import pytest
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.data.phantoms import make_phantom, phantom_seeds
 from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingParams
-from cxr_reason.engine.build import plan_build, read_budget, run_build
+from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.decoder import OnnxDecoder
 from cxr_reason.engine.onnx.int8 import Int8Writer, quantize_channels
 from cxr_reason.engine.onnx.rewrite import save_model
 from cxr_reason.engine.onnx.session import open_session
+from cxr_reason.engine.plan import read_budget
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.kernels.preprocess import fit_grid, preprocess
 from cxr_reason.prompts import parse_prompt

@@ -11,7 +11,8 @@ import pytest
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.data.phantoms import make_phantom, phantom_seeds
 from cxr_reason.engine.base import Engine, GenerationRequest, SamplingParams
-from cxr_reason.engine.build import plan_build, read_budget, run_build
+from cxr_reason.engine.build import plan_build, run_build
+from cxr_reason.engine.plan import read_budget
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.kernels.preprocess import fit_grid, preprocess

@@ -14,8 +14,8 @@ import torch
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.base import Array, Engine
-from cxr_reason.engine.build import read_shape
 from cxr_reason.engine.onnx.export_vision import export_vision
+from cxr_reason.engine.plan import read_shape
 from cxr_reason.engine.positions import plan_vision
 from cxr_reason.engine.reference.engine import ReferenceEngine
 from cxr_reason.engine.trtllm.build_vision import profile_shapes

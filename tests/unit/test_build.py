@@ -16,7 +16,9 @@ import pytest
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine import build as build_module
 from cxr_reason.engine.artifact import MANIFEST, read_manifest, verify_digests
-from cxr_reason.engine.build import BuildPlan, is_built, plan_build, run_build
+from cxr_reason.engine.build import is_built, list_steps, plan_build, run_build
+from cxr_reason.engine.onnx import backend as onnx_backend
+from cxr_reason.engine.plan import BuildPlan
 from cxr_reason.errors import BadRequestError, CheckpointError, EngineError
 
 
@@ -59,7 +61,7 @@ def test_every_step_reports_its_progress(
     seen: list[tuple[str, float]] = []
     build_plan = plan(nano, tmp_path / "engine", precision="int4")
     run_build(build_plan, lambda step, part: seen.append((step, part)))
-    steps = [name for name, _ in build_plan.steps]
+    steps = [name for name, _ in list_steps(build_plan)]
     assert list(dict.fromkeys(step for step, _ in seen)) == steps
     decoder = [part for step, part in seen if step == "decoder"]
     assert len(decoder) > 6
@@ -70,7 +72,7 @@ def test_every_step_reports_its_progress(
     ("settings", "error"),
     [
         ({"backend": "onyx"}, "backend: 'onyx'; one of onnx"),
-        ({"precision": "fp8"}, "precision: 'fp8'; the backend onnx has fp32, int8, int4"),
+        ({"precision": "fp8"}, "precision: 'fp8'; the backend onnx has int4, int8, fp32"),
         ({"max_pixels": 100}, "pixel budget 16384 to 100"),
         ({"context_length": 5000}, "this model allows 1 to 4096"),
     ],
@@ -103,7 +105,7 @@ def test_too_little_disk_is_refused_before_any_work(
 def test_missing_tools_are_refused_before_any_work(
     nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "_REQUIRED_MODULES", ("torch", "no_such_module"))
+    monkeypatch.setattr(onnx_backend, "_REQUIRED_MODULES", ("torch", "no_such_module"))
     with pytest.raises(EngineError, match=r"no_such_module: pip install 'cxr-reason\[build\]'"):
         plan(nano, tmp_path / "engine")
 

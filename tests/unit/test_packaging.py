@@ -91,6 +91,27 @@ def test_command_of_the_metadata_is_in_the_wheel(wheel: Path, names: set[str]) -
     assert "cxr_reason/cli/main.py" in names
 
 
+def test_the_command_of_the_wheel_starts(wheel: Path, tmp_path: Path) -> None:
+    """Without a clone around it: what is imported at the start is in the wheel."""
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import cxr_reason.cli.main as main\n"
+        f"assert main.__file__.startswith({str(tmp_path)!r}), main.__file__; main.main(['--help'])"
+    )
+    # Isolated from site-packages' own links to this clone.
+    finder = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'cxr' not in repr(f)]\n"
+    run = subprocess.run(
+        [sys.executable, "-c", finder + code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "read" in run.stdout and "bench" not in run.stdout
+
+
 def test_every_model_has_its_version_folder(names: set[str]) -> None:
     """Triton refuses a model without one, and an archive holds no empty folder."""
     for model in MODELS:

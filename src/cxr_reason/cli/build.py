@@ -13,15 +13,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cxr_reason.checkpoint import open_checkpoint
-from cxr_reason.engine.artifact import BACKEND_PRECISIONS, BACKENDS, DEFAULT_PRECISIONS
-from cxr_reason.engine.build import BuildPlan, is_built, plan_build, run_build
+from cxr_reason.engine.build import is_built, list_steps, plan_build, run_build
+from cxr_reason.engine.plan import BuildPlan
+from cxr_reason.engine.registry import BACKEND_NAMES, find_backend
 
 _console = Console(stderr=True)
 
 
 def _describe_precisions() -> str:
-    lists = [f"{name}: {', '.join(names)}" for name, names in BACKEND_PRECISIONS.items()]
-    defaults = " and ".join(DEFAULT_PRECISIONS.values())
+    backends = [find_backend(name) for name in BACKEND_NAMES]
+    lists = [f"{one.name}: {', '.join(one.precisions)}" for one in backends]
+    defaults = " and ".join(one.precisions[0] for one in backends)
     return f"{'; '.join(lists)} [default: {defaults}]."
 
 
@@ -30,7 +32,9 @@ def build(
         str, typer.Option(help="Folder of a checkpoint, or a Hugging Face id OWNER/NAME.")
     ],
     output: Annotated[Path, typer.Option(help="Folder to make. An engine there is replaced.")],
-    backend: Annotated[str, typer.Option(help=f"One of: {', '.join(BACKENDS)}.")] = "onnx",
+    backend: Annotated[
+        str, typer.Option(help=f"One of: {', '.join(BACKEND_NAMES)}.")
+    ] = BACKEND_NAMES[0],
     precision: Annotated[
         str | None, typer.Option(help=f"Weights of the decoder. {_describe_precisions()}")
     ] = None,
@@ -59,7 +63,7 @@ def build(
     plan = plan_build(
         open_checkpoint(checkpoint),
         backend=backend,
-        precision=precision or DEFAULT_PRECISIONS.get(backend, ""),
+        precision=precision or _default_precision(backend),
         output=output,
         max_pixels=max_pixels,
         context_length=context_length,
@@ -78,8 +82,8 @@ def build(
         TimeElapsedColumn(),
         console=_console,
     ) as progress:
-        names = [name for name, _ in plan.steps]
-        descriptions = dict(plan.steps)
+        names = [name for name, _ in list_steps(plan)]
+        descriptions = dict(list_steps(plan))
         task = progress.add_task("", total=len(names))
 
         def report(step: str, part: float) -> None:
@@ -94,10 +98,16 @@ def build(
         _console.print(f"Notice of the checkpoint: {manifest.model_notice}", style="yellow")
 
 
+def _default_precision(backend: str) -> str:
+    # An unknown backend is refused with the plan.
+    return find_backend(backend).precisions[0] if backend in BACKEND_NAMES else ""
+
+
 def _print_plan(plan: BuildPlan) -> None:
+    size_bytes = find_backend(plan.backend).estimate_bytes(plan)
     _console.print(f"backend    {plan.backend}, {plan.precision}")
-    _console.print(f"output     {plan.output} (about {plan.size_bytes / 1e9:.2f} GB)")
+    _console.print(f"output     {plan.output} (about {size_bytes / 1e9:.2f} GB)")
     _console.print(f"pixels     {plan.budget.min_pixels} to {plan.budget.max_pixels}")
     _console.print(f"context    {plan.context_length} tokens")
-    for number, (_, description) in enumerate(plan.steps, start=1):
+    for number, (_, description) in enumerate(list_steps(plan), start=1):
         _console.print(f"step {number}     {description}")

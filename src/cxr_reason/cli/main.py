@@ -10,6 +10,8 @@ cxr-reason bench kernels
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,7 +24,6 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from cxr_reason import __version__
-from cxr_reason.benchmarks.cli import app as bench
 from cxr_reason.cli.evaluate import evaluate
 from cxr_reason.cli.read import read
 from cxr_reason.cli.render import print_error
@@ -37,14 +38,22 @@ from cxr_reason.serving.settings import ServingSettings
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
+# Measurements run from a clone: no wheel carries them.
+_HAS_BENCHMARKS = importlib.util.find_spec("cxr_reason.benchmarks") is not None
+
+
 class _Commands(TyperGroup):
-    """Imports the compiler, which needs the extra `build`, only when it is asked for."""
+    """Imports compiler and measurements, which need more packages, only when they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return ["build", *super().list_commands(ctx)]
+        return ["build", *super().list_commands(ctx), *(["bench"] if _HAS_BENCHMARKS else [])]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return _load_build() if cmd_name == "build" else super().get_command(ctx, cmd_name)
+        if cmd_name == "build":
+            return _load_build()
+        if cmd_name == "bench" and _HAS_BENCHMARKS:
+            return typer.main.get_command(importlib.import_module("cxr_reason.benchmarks.cli").app)
+        return super().get_command(ctx, cmd_name)
 
 
 app = typer.Typer(
@@ -54,7 +63,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Read chest radiographs with a reasoning model. Research use only; not a medical device.",
 )
-app.add_typer(bench, name="bench")
 
 
 @app.command()

@@ -21,8 +21,9 @@ from cxr_reason.contract import (
     VISION,
     VISUAL_TOKENS,
 )
+from cxr_reason.engine.backend import DECODER
 from cxr_reason.engine.base import Engine, VisualInput
-from cxr_reason.engine.registry import DECODER, load_engine
+from cxr_reason.engine.registry import load_engine
 from cxr_reason.errors import (
     CapacityError,
     CxrError,

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from cxr_reason.contract import GRID, PATCHES, VISION_MODEL, VISUAL_TOKENS
+from cxr_reason.engine.backend import VISION
 from cxr_reason.engine.base import Engine
-from cxr_reason.engine.registry import VISION, load_engine
+from cxr_reason.engine.registry import load_engine
 from cxr_reason.reader.request import Value
 from cxr_reason.serving.settings import ServingSettings
 
