@@ -1,8 +1,9 @@
 """Shows on a machine with an NVIDIA GPU that the kernels are right, and how fast they are.
 
-    PYTHONPATH=src python benchmarks/gpu_acceptance.py            at most 8 minutes, no network
-    PYTHONPATH=src python benchmarks/gpu_acceptance.py --quick    the same steps, tiny, on a CPU
-    python benchmarks/gpu_acceptance.py --tensorrt-llm ENGINE…    the backend tensorrt-llm instead,
+    PYTHONPATH=src python -m cxr_reason.benchmarks.gpu_acceptance            at most 8 minutes, no network
+    PYTHONPATH=src python -m cxr_reason.benchmarks.gpu_acceptance --quick    the same steps, tiny, on a CPU
+    python -m cxr_reason.benchmarks.gpu_acceptance --tensorrt-llm ENGINE…
+        # the backend tensorrt-llm instead,
                                                                   where it is installed
 
 Needs torch, triton, transformers and numpy only. In order: all kernels against their references;

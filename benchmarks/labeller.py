@@ -1,6 +1,6 @@
 """The statement labeller against people: Open-I's gold labels and the NegEx sentences.
 
-    python benchmarks/labeller.py DATA_DIR
+    python -m cxr_reason.benchmarks.labeller DATA_DIR
 
 `openi_reports/` holds 3,851 chest reports (Open-I, Indiana University) and their gold labels with
 a published test split (NegBio, Peng et al. 2018). The gold labels come from the manual indexing of

@@ -1,6 +1,6 @@
 """How many phantoms a second: in one process, and in several.
 
-    python benchmarks/phantoms.py [--size 320] [--films 400] [--workers 2] [--runs 5]
+    python -m cxr_reason.benchmarks.phantoms [--size 320] [--films 400] [--workers 2] [--runs 5]
 
 Films are those that training draws: random findings, noise, everything. The rate of one process is
 given by the clock and by its processor time; on a machine that does other work besides, the second

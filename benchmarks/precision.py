@@ -1,6 +1,6 @@
 """How far each precision of the onnx engine is from transformers in fp32.
 
-    python benchmarks/precision.py --checkpoint checkpoints/nano --films 200
+    python -m cxr_reason.benchmarks.precision --checkpoint checkpoints/nano --films 200
 
 On the first films of the phantom test set: the visual tokens; the logits when each engine is given
 the tokens that transformers generates in fp32, one by one; and the readings when it generates by
