@@ -1,10 +1,9 @@
 """Shows on a machine with an NVIDIA GPU that the kernels are right, and how fast they are.
 
-    PYTHONPATH=src python -m cxr_reason.benchmarks.gpu_acceptance            at most 8 minutes, no network
-    PYTHONPATH=src python -m cxr_reason.benchmarks.gpu_acceptance --quick    the same steps, tiny, on a CPU
-    python -m cxr_reason.benchmarks.gpu_acceptance --tensorrt-llm ENGINE…
-        # the backend tensorrt-llm instead,
-                                                                  where it is installed
+    PYTHONPATH=src python -m cxr_reason.benchmarks.gpu_acceptance
+
+takes at most 8 minutes and no network. `--quick` runs the same steps, tiny, on a CPU;
+`--tensorrt-llm ENGINE…` the backend tensorrt-llm instead, where it is installed.
 
 Needs torch, triton, transformers and numpy only. In order: all kernels against their references;
 bandwidth and bf16 rate of this GPU; times of the kernels beside these ceilings, torch and

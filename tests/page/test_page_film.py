@@ -21,7 +21,7 @@ from support.page_browser import (
     shown_film,
 )
 
-from cxr_reason import dicom
+from cxr_reason.film import dicom
 from cxr_reason.film.radiograph import decode_radiograph
 
 
