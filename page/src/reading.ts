@@ -32,6 +32,13 @@ export interface Alternatives {
   end: number;
 }
 
+/** One output of the model, and how it ended. */
+export interface TraceRecord {
+  text: string;
+  finish_reason: "stop" | "length";
+  outcome: string;
+}
+
 export interface Reading {
   schema: string;
   outcome: string;
@@ -43,8 +50,8 @@ export interface Reading {
   reasoning: string;
   answer: string;
   text: string;
-  /** All sampled outputs; `text` is the first. */
-  traces: string[];
+  /** All sampled outputs; `text` is that of the first. */
+  traces: TraceRecord[];
   film: { image_digest: string; flags: string[] } | null;
   usage: {
     prompt_tokens: number;

@@ -8,7 +8,7 @@ export function makeFinding(label: string, changes: Partial<Finding> = {}): Find
 
 export function makeReading(changes: Partial<Reading> = {}): Reading {
   return {
-    schema: "cxr-reason/reading/3",
+    schema: "cxr-reason/reading/4",
     outcome: "complete",
     issues: [],
     findings: [],
@@ -18,7 +18,13 @@ export function makeReading(changes: Partial<Reading> = {}): Reading {
     reasoning: "The heart is large.",
     answer: "Cardiomegaly",
     text: "<think>The heart is large.</think>\n<answer>Cardiomegaly</answer>",
-    traces: ["<think>The heart is large.</think>\n<answer>Cardiomegaly</answer>"],
+    traces: [
+      {
+        text: "<think>The heart is large.</think>\n<answer>Cardiomegaly</answer>",
+        finish_reason: "stop",
+        outcome: "complete",
+      },
+    ],
     film: { image_digest: "ab".repeat(32), flags: [] },
     usage: {
       prompt_tokens: 1,

@@ -19,7 +19,7 @@ from typing import Any
 
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.reading.audit import Contradiction, Evidence, Finding
-from cxr_reason.reading.reading import Provenance, Reading
+from cxr_reason.reading.reading import Provenance, Reading, TraceRecord
 from cxr_reason.reading.sections import split_reasoning
 from cxr_reason.usage import Usage
 
@@ -79,7 +79,7 @@ def make_reading(film: bytes, outcome: str = "complete", **changes: Any) -> Read
         "reasoning": reasoning,
         "answer": ANSWER,
         "text": text,
-        "traces": (text,),
+        "traces": (TraceRecord(text, "stop", outcome),),
         "film": FilmInfo(digest, "dicom", 1955, 1841, 15, view="PA", flags=("window_estimated",)),
         "usage": Usage(300, 200, 60, 0.1, 0.2, 1.0),
         "provenance": Provenance(

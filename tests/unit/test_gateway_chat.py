@@ -188,6 +188,21 @@ def test_several_traces_are_choices(client, transport):
     assert choices == {0: whole, 1: whole, 2: whole}
 
 
+def test_every_choice_ends_as_its_own_trace_did(client, script):
+    script.reply = "Free text of a follow-up, without any tag."
+    assert endings(client, n=2, max_tokens=3) == ["length", "length"]
+    script.reply = "<think> The heart is large."  # the model ended its turn there
+    assert endings(client, n=2) == ["stop", "stop"]
+
+
+def endings(client, **arguments):
+    """Return the finish reason of each choice, which a stream gives too."""
+    whole = [choice.finish_reason for choice in complete(client, **arguments).choices]
+    choices, _ = gather(complete(client, **arguments, stream=True))
+    assert [choices[index][2] for index in sorted(choices)] == whole
+    return whole
+
+
 def test_a_follow_up_in_text_alone(client, transport):
     first = complete(client).choices[0].message
     messages = [

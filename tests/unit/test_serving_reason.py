@@ -203,7 +203,7 @@ def test_several_traces_make_one_reading(reasoner, engine):
     parts = run(reasoner, request, usages=usages)
     assert "".join(part.text for part in parts) == TRAINED_FORM
     reading = parts[-1].reading
-    assert reading.traces == (TRAINED_FORM,) * 3
+    assert [trace.text for trace in reading.traces] == [TRAINED_FORM] * 3
     assert {finding.label: finding.probability for finding in reading.findings}["Cardiomegaly"] == 1
     assert [one.sampling.seed for one in engine.requests] == [2**64 - 2, 2**64 - 1, 0]
     assert reading.usage == usages[0]

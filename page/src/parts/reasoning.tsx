@@ -85,7 +85,7 @@ export function Reasoning({ state, selected }: { state: State; selected: string 
         {other === undefined ? (
           <Marked spans={spans} selected={selected} />
         ) : (
-          other.replace(TAGS, "").trim()
+          other.text.replace(TAGS, "").trim()
         )}
         {!reading && state.other && <p class="other">{state.other}</p>}
       </div>

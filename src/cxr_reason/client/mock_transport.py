@@ -104,8 +104,7 @@ class MockTransport(Transport):
             usage=_usage(len(said), has_film=film is not None),
             provenance=_provenance(request, max_tokens, num_traces),
         )
-        finish_reason = "length" if truncated else "stop"
-        yield Response("", finish_reason, reading.to_json().encode())
+        yield Response("", trace.finish_reason, reading.to_json().encode())
 
     def _find_film(self, request: Request) -> FilmInfo | None:
         image, digest = request.inputs.get(IMAGE.name), request.inputs.get(IMAGE_DIGEST.name)

@@ -16,20 +16,20 @@ from cxr_reason.errors import CxrError
 from cxr_reason.gateway.api_errors import as_api_error, error_object
 from cxr_reason.gateway.sse import make_event
 from cxr_reason.reading.reading import Reading
-from cxr_reason.reading.trace import Issue, Outcome, Section, parse_trace, split_sections
+from cxr_reason.reading.trace import Section, split_sections
 
 
 def completion(reading: Reading, *, request_id: str, model: str) -> dict[str, Any]:
     """Return the object `chat.completion` for a reading; a choice for each trace."""
     choices = []
-    for index, text in enumerate(reading.traces):
-        reasoning, content = split_message(text)
+    for index, trace in enumerate(reading.traces):
+        reasoning, content = split_message(trace.text)
         message = {"role": "assistant", "content": content, **_reasoning(reasoning or None)}
         choices.append(
             {
                 "index": index,
                 "message": message,
-                "finish_reason": _finish_reason(reading, index),
+                "finish_reason": trace.finish_reason,
                 "logprobs": None,
             }
         )
@@ -84,15 +84,15 @@ async def completion_chunks(
                     yield chunk(0, _reasoning(text) if is_reasoning else {"content": text})
                 elif isinstance(event, DoneEvent):
                     reading = event.reading
-                    yield chunk(0, {}, _finish_reason(reading, 0))
+                    yield chunk(0, {}, reading.traces[0].finish_reason)
                     for index, trace in enumerate(reading.traces[1:], 1):
-                        reasoning, answer = split_message(trace)
+                        reasoning, answer = split_message(trace.text)
                         delta = {
                             "role": "assistant",
                             "content": answer,
                             **_reasoning(reasoning or None),
                         }
-                        yield chunk(index, delta, _finish_reason(reading, index))
+                        yield chunk(index, delta, trace.finish_reason)
                     if include_usage:
                         yield make_event({**head, "choices": [], "usage": _usage(reading)})
     except CxrError as error:
@@ -124,14 +124,6 @@ class _ContentJoiner:
 
 def _reasoning(text: str | None) -> dict[str, str | None]:
     return {"reasoning": text, "reasoning_content": text}
-
-
-def _finish_reason(reading: Reading, index: int) -> str:
-    if index == 0:
-        return "length" if reading.outcome == Outcome.TRUNCATED.value else "stop"
-    # How another trace ended is not in the reading; one that the limit cut lacks a closing tag.
-    issues = parse_trace(reading.traces[index], truncated=False).issues
-    return "length" if Issue.MISSING_TAG in issues else "stop"
 
 
 def _usage(reading: Reading) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from cxr_reason.reading.sections import (
     find_alternatives,
     split_reasoning,
 )
-from cxr_reason.reading.trace import Trace
+from cxr_reason.reading.trace import Ending, Trace
 from cxr_reason.usage import Usage
 
-SCHEMA = "cxr-reason/reading/3"
+SCHEMA = "cxr-reason/reading/4"
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis."
 
 
@@ -60,6 +60,21 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class TraceRecord:
+    """One output of the model, and how it ended.
+
+    Attributes:
+        text: The output as generated.
+        finish_reason: "length" if the token limit ended it, else "stop".
+        outcome: A value of `trace.Outcome`.
+    """
+
+    text: str
+    finish_reason: Ending
+    outcome: str
+
+
+@dataclass(frozen=True)
 class Reading:
     """One film read once.
 
@@ -74,7 +89,7 @@ class Reading:
         reasoning: Text of the thinking.
         answer: Text of the answer.
         text: The whole output as generated. With several traces, the first.
-        traces: All of them as generated.
+        traces: All outputs, in the order of their seeds.
         film: What is known of the film, or None in a turn without one.
         usage: Tokens and times.
         provenance: What made it.
@@ -90,7 +105,7 @@ class Reading:
     reasoning: str
     answer: str
     text: str
-    traces: tuple[str, ...]
+    traces: tuple[TraceRecord, ...]
     film: FilmInfo | None
     usage: Usage
     provenance: Provenance
@@ -132,7 +147,7 @@ class Reading:
                 ),
                 sections=tuple(ReasoningSection(**item) for item in fields.pop("sections")),
                 unknown_labels=tuple(fields.pop("unknown_labels")),
-                traces=tuple(fields.pop("traces")),
+                traces=tuple(TraceRecord(**item) for item in fields.pop("traces")),
                 **fields,
             )
         except (KeyError, TypeError) as error:
@@ -161,7 +176,7 @@ def make_reading(
         reasoning=trace.reasoning,
         answer=trace.answer,
         text=trace.text,
-        traces=tuple(one.text for one in traces),
+        traces=tuple(TraceRecord(one.text, one.finish_reason, one.outcome.value) for one in traces),
         film=film,
         usage=usage,
         provenance=provenance,

@@ -17,6 +17,7 @@ from cxr_reason.findings import NO_FINDING, split_answer
 from cxr_reason.prompts import REFUSAL
 
 Section = Literal["reasoning", "answer", "other"]
+Ending = Literal["stop", "length"]
 
 
 class Outcome(str, Enum):
@@ -61,6 +62,11 @@ class Trace:
     unknown_labels: tuple[str, ...]
     outcome: Outcome
     issues: tuple[Issue, ...]
+
+    @property
+    def finish_reason(self) -> Ending:
+        """Why the generation ended: "length" if the token limit ended it, else "stop"."""
+        return "length" if self.outcome is Outcome.TRUNCATED else "stop"
 
 
 # Some write-ups of this model family say <thinking>; both spellings open and close the reasoning.
