@@ -6,6 +6,7 @@
     │   ├── UnsupportedObjectError    an image, but not one frontal chest radiograph
     │   ├── TooLargeError             over a size limit
     │   ├── BadRequestError           prompt, messages or sampling settings
+    │   │   └── UnknownFilmError      a film named by a digest that is not held
     │   └── DataError                 a data set for training or evaluation
     ├── EngineError                   the engine could not do its work
     │   ├── CheckpointError           missing files or an unknown architecture
@@ -72,6 +73,12 @@ class BadRequestError(InputError):
     """Prompt, messages or sampling settings are not valid."""
 
     code = "bad_request"
+
+
+class UnknownFilmError(BadRequestError):
+    """A film is named by its digest and is not held, or not any more; send the film itself."""
+
+    code = "unknown_film"
 
 
 class DataError(InputError):

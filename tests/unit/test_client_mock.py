@@ -31,6 +31,7 @@ from cxr_reason.errors import (
     RequestCancelledError,
     RequestTimeoutError,
     ServerUnavailableError,
+    UnknownFilmError,
     UnreadableImageError,
 )
 from cxr_reason.reading.reading import Reading
@@ -434,7 +435,7 @@ def test_a_film_sent_before_is_named_by_its_digest():
     client = Client(transport=transport)
     digest = client.read(FILM).film.image_digest
     assert client.read(SentFilm(digest)).film.image_digest == digest
-    with pytest.raises(BadRequestError, match="does not hold the film"):
+    with pytest.raises(UnknownFilmError):
         client.read(SentFilm("0" * 64))
 
 

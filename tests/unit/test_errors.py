@@ -55,7 +55,7 @@ def test_every_class_has_one_base() -> None:
 
 def test_codes_are_unique_and_each_class_declares_its_own() -> None:
     codes = [cls.__dict__["code"] for cls in CLASSES]
-    assert len(set(codes)) == len(codes) == 16
+    assert len(set(codes)) == len(codes) == 17
     assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
 
 

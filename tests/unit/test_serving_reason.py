@@ -26,6 +26,7 @@ from cxr_reason.errors import (
     CxrError,
     GenerationError,
     RequestCancelledError,
+    UnknownFilmError,
     UnreadableImageError,
 )
 from cxr_reason.film.info import FilmInfo
@@ -115,7 +116,7 @@ def test_ensemble_door_uses_the_tokens_given_and_keeps_nothing(reasoner, engine,
     assert engine.requests[0].visual is given.visual
     assert encoder.num_calls == 0
     follow_up = ReadRequest(request.messages, request.sampling, image_digest="b" * 64)
-    with pytest.raises(BadRequestError, match="send `image`"):
+    with pytest.raises(UnknownFilmError):
         run(reasoner, follow_up)
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from cxr_reason.client.events import DoneEvent, Event, QueuedEvent
 from cxr_reason.client.images import Image, SentFilm
 from cxr_reason.client.settings import Settings, TurnSettings, check_settings
-from cxr_reason.contract import IMAGE_DIGEST
-from cxr_reason.errors import BadRequestError
+from cxr_reason.errors import UnknownFilmError
 from cxr_reason.prompts import FIND_ABNORMALITIES
 from cxr_reason.reading.reading import Reading
 
@@ -92,9 +91,9 @@ class Conversation(_Turns):
         film = self._film()
         try:
             yield from self._turn(prompt, film, combined)
-        except BadRequestError as error:
-            if not _is_unknown_film(film, error):
-                raise
+        except UnknownFilmError:
+            if film is self._image:
+                raise  # there is nothing else to send
             for event in self._turn(prompt, self._image, combined):
                 if not isinstance(event, QueuedEvent):  # one came with the first attempt
                     yield event
@@ -145,9 +144,9 @@ class AsyncConversation(_Turns):
             async with aclosing(self._turn(prompt, film, combined)) as events:
                 async for event in events:
                     yield event
-        except BadRequestError as error:
-            if not _is_unknown_film(film, error):
-                raise
+        except UnknownFilmError:
+            if film is self._image:
+                raise  # there is nothing else to send
             async with aclosing(self._turn(prompt, self._image, combined)) as events:
                 async for event in events:
                     if not isinstance(event, QueuedEvent):  # one came with the first attempt
@@ -161,8 +160,3 @@ class AsyncConversation(_Turns):
                 if isinstance(event, DoneEvent):
                     self._keep(prompt, event.reading)
                 yield event
-
-
-def _is_unknown_film(film: Image | None, error: BadRequestError) -> bool:
-    """Whether the server says that it does not hold the film that the request named."""
-    return isinstance(film, SentFilm) and error.message.startswith(f"{IMAGE_DIGEST.name}:")

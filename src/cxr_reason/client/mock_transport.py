@@ -29,11 +29,11 @@ from cxr_reason.contract import (
     TOP_P,
 )
 from cxr_reason.errors import (
-    BadRequestError,
     CxrError,
     GenerationError,
     RequestCancelledError,
     RequestTimeoutError,
+    UnknownFilmError,
 )
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.source import hash_film
@@ -114,9 +114,7 @@ class MockTransport(Transport):
         elif isinstance(digest, bytes):
             known = digest.decode()
             if known not in self._digests:
-                raise BadRequestError(
-                    "image_digest: this server does not hold the film (any more); send `image`"
-                )
+                raise UnknownFilmError("image_digest: this film is not held (any more); send it")
         else:
             return None
         return FilmInfo(known, "png", 128, 128, 8)

@@ -14,7 +14,7 @@ from cxr_reason.engine.base import (
     GenerationRequest,
     SamplingParams,
 )
-from cxr_reason.errors import BadRequestError, RequestCancelledError
+from cxr_reason.errors import RequestCancelledError, UnknownFilmError
 from cxr_reason.film.source import hash_film
 from cxr_reason.reader.cancellation import Cancellation
 from cxr_reason.reader.film_cache import EncodedFilm, FilmCache
@@ -80,7 +80,8 @@ class Reader:
             Parts with text, and a last one with finish reason and reading.
 
         Raises:
-            BadRequestError: An unknown digest, or a prompt that does not fit.
+            UnknownFilmError: The film's digest is not that of a film in the cache.
+            BadRequestError: The prompt does not fit.
             InputError: The film cannot be used.
             CapacityError: The queue is full.
             RequestCancelledError: Cancelled.
@@ -161,9 +162,7 @@ class Reader:
         if request.image_digest is not None:
             film = self._cache.get(request.image_digest)
             if film is None:
-                raise BadRequestError(
-                    "image_digest: this server does not hold the film (any more); send `image`"
-                )
+                raise UnknownFilmError("image_digest: this film is not held (any more); send it")
             return film
         # Not kept: a caller of this door says itself which film the visual tokens belong to, and
         # a wrong record must not answer for another caller's film.
