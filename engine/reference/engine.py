@@ -30,10 +30,10 @@ from cxr_reason.engine.base import (
 )
 from cxr_reason.engine.build import describe
 from cxr_reason.engine.plan import DEFAULT_CONTEXT_LENGTH, read_budget
-from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder
+from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder, check_length
 from cxr_reason.engine.reference.fused import FusedMerger, Kernels, decide_kernels
 from cxr_reason.engine.sequence import Sequence
-from cxr_reason.errors import BadRequestError, GenerationError, describe_place
+from cxr_reason.errors import GenerationError, describe_place
 from cxr_reason.kernels.preprocess import Grid, preprocess
 from cxr_reason.kernels.projector import load_tuning
 
@@ -158,11 +158,7 @@ class ReferenceEngine(Engine):
         visual = request.visual
         count = 0 if visual is None else len(visual.tokens)
         ids = self._prompts.encode(request.messages, num_visual_tokens=count)
-        if len(ids) >= self.manifest.context_length:
-            raise BadRequestError(
-                f"prompt: {len(ids)} tokens; this engine has room for "
-                f"{self.manifest.context_length} with the answer"
-            )
+        check_length(len(ids), self.manifest.context_length)
         embeddings, positions = self._embed(torch.from_numpy(ids)[None], visual)
         sequence = Sequence(
             embeddings=embeddings.float().cpu().numpy(),
