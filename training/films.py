@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_reason.kernels.preprocess import MERGE_SIZE, PATCH_SIZE, PixelBudget
+from cxr_reason.kernels.preprocess import PixelBudget
+from cxr_reason.kernels.preprocess.reference import unpatchify
 from cxr_reason.reader.encoder import FilmPreprocessor
 
 Picture = NDArray[np.uint8]
@@ -21,14 +22,5 @@ def render_film(
 ) -> Picture:
     """Return the film within the pixel budget, uint8 `[height, width]`, sides multiples of 28."""
     patches, grid = FilmPreprocessor(budget).resize(pixels, display_table)
-    blocks = patches.reshape(
-        grid.height // MERGE_SIZE,
-        grid.width // MERGE_SIZE,
-        MERGE_SIZE,
-        MERGE_SIZE,
-        PATCH_SIZE,
-        PATCH_SIZE,
-    )
-    rows = blocks.transpose(0, 2, 4, 1, 3, 5)
-    picture = rows.reshape(grid.height * PATCH_SIZE, grid.width * PATCH_SIZE)
+    picture = unpatchify(patches, grid)
     return np.asarray(np.rint(picture * 255.0), dtype=np.uint8)

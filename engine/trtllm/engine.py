@@ -20,6 +20,7 @@ from cxr_reason.engine.trtllm.sampling import make_sampling_params
 from cxr_reason.engine.trtllm.settings import TrtllmSettings
 from cxr_reason.engine.vision_input import check_patches
 from cxr_reason.errors import BadRequestError, EngineError
+from cxr_reason.kernels.preprocess.reference import unpatchify
 
 
 class TrtllmEngine(Engine):
@@ -140,7 +141,7 @@ class _TextSide:
         if as_tokens:
             tokens = torch.from_numpy(np.ascontiguousarray(visual.tokens)).to(torch.bfloat16)
             return {"multi_modal_embeddings": {"image": [tokens]}}
-        film = torch.from_numpy(films.unpack_pixels(visual.tokens, visual.grid))
+        film = torch.from_numpy(unpatchify(visual.tokens, visual.grid))
         return {"multi_modal_data": {"image": [film.expand(3, -1, -1).contiguous()]}}
 
 

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from cxr_reason.engine.base import Array
 from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE
 
@@ -51,19 +49,9 @@ def guess_grid(num_tokens: int) -> tuple[int, int]:
 
 
 def pack_pixels(patches: Array) -> Array:
-    """Return gray patches `[N, 196]` in merge order as rows `[N / 4, 784]`."""
-    return patches.reshape(-1, PIXEL_ROW)
+    """Return gray patches `[N, 196]` in merge order as rows `[N / 4, 784]`.
 
-
-def unpack_pixels(rows: Array, grid: tuple[int, int]) -> Array:
-    """Return the film, float32 `[grid_h * 14, grid_w * 14]`, of `pack_pixels`.
-
-    Its sides are multiples of 28 within the pixel budget, so the processor of the model leaves its
-    size as it is.
+    `unpatchify` makes the film of them again. Its sides are multiples of 28 within the pixel
+    budget, so the processor of the model leaves its size as it is.
     """
-    height, width = grid
-    blocks = rows.reshape(
-        height // MERGE_SIZE, width // MERGE_SIZE, MERGE_SIZE, MERGE_SIZE, PATCH_SIZE, PATCH_SIZE
-    )
-    ordered = blocks.transpose(0, 2, 4, 1, 3, 5)
-    return np.ascontiguousarray(ordered).reshape(height * PATCH_SIZE, width * PATCH_SIZE)
+    return patches.reshape(-1, PIXEL_ROW)

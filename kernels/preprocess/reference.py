@@ -104,3 +104,22 @@ def patchify(image: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     )  # fmt: skip
     ordered = blocks.transpose(0, 3, 1, 4, 2, 5)
     return np.ascontiguousarray(ordered).reshape(math.prod(grid), PATCH_SIZE * PATCH_SIZE)
+
+
+def unpatchify(patches: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+    """Put the image together again: the inverse of `patchify`.
+
+    Args:
+        patches: float32 `[grid_h * grid_w, 196]` in merge order, or the same values in that order
+            in any other shape.
+        grid: Rows and columns of patches, both even.
+
+    Returns:
+        float32 `[grid_h * 14, grid_w * 14]`, contiguous.
+    """
+    height, width = grid
+    blocks = patches.reshape(
+        height // MERGE_SIZE, width // MERGE_SIZE, MERGE_SIZE, MERGE_SIZE, PATCH_SIZE, PATCH_SIZE
+    )
+    ordered = blocks.transpose(0, 2, 4, 1, 3, 5)
+    return np.ascontiguousarray(ordered).reshape(height * PATCH_SIZE, width * PATCH_SIZE)

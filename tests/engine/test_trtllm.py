@@ -46,7 +46,7 @@ from cxr_reason.errors import (
 )
 from cxr_reason.findings import LABELS
 from cxr_reason.kernels.preprocess import Grid, PixelBudget, fit_grid, preprocess
-from cxr_reason.kernels.preprocess.reference import patchify
+from cxr_reason.kernels.preprocess.reference import patchify, unpatchify
 from cxr_reason.prompts import FIND_ABNORMALITIES, parse_prompt
 
 NUM_TOKENS = 40
@@ -209,7 +209,7 @@ def test_pixels_survive_the_way_through_the_models() -> None:
     grid = (6, 10)
     image = np.random.default_rng(0).random((grid[0] * 14, grid[1] * 14), np.float32)
     patches = patchify(image, Grid(*grid))
-    assert np.array_equal(film_inputs.unpack_pixels(film_inputs.pack_pixels(patches), grid), image)
+    assert np.array_equal(unpatchify(film_inputs.pack_pixels(patches), grid), image)
 
 
 def test_sampling_repeats_with_its_seed(engine: TrtllmEngine) -> None:
