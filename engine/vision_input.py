@@ -9,7 +9,7 @@ from cxr_reason.engine.artifact import ModelShape
 from cxr_reason.engine.base import Array
 from cxr_reason.engine.positions import VisionPlan, plan_vision
 from cxr_reason.errors import BadRequestError
-from cxr_reason.kernels.preprocess.geometry import PATCH_SIZE
+from cxr_reason.kernels.preprocess.geometry import PATCH_SIZE, has_whole_blocks
 
 PATCHES = "patches"
 # Besides the patches: fields of `positions.VisionPlan`, in the order of the graph's inputs.
@@ -36,7 +36,7 @@ def check_patches(patches: Array, grid: tuple[int, int], *, max_pixels: int) -> 
         BadRequestError: An odd or empty grid, one over the budget, or patches that do not match.
     """
     rows, columns = grid
-    if rows < 2 or columns < 2 or rows % 2 or columns % 2:
+    if not has_whole_blocks(grid):
         raise BadRequestError(f"grid: {rows} x {columns}; both must be even and at least 2")
     pixels = rows * columns * PATCH_SIZE**2
     if pixels > max_pixels:

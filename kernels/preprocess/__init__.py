@@ -17,6 +17,7 @@ from cxr_reason.kernels.preprocess.geometry import (
     Grid,
     PixelBudget,
     fit_grid,
+    has_whole_blocks,
 )
 from cxr_reason.kernels.preprocess.reference import preprocess_reference
 
@@ -105,7 +106,7 @@ def _check(
             "pixels must be [H, W] with at least one pixel and display_table [entries], "
             f"got shapes {pixels.shape} and {display_table.shape}"
         )
-    if min(grid) < MERGE_SIZE or grid[0] % MERGE_SIZE or grid[1] % MERGE_SIZE:
+    if not has_whole_blocks(grid):
         raise ValueError(
             f"grid sides must be positive multiples of {MERGE_SIZE} patches, got {tuple(grid)}"
         )

@@ -42,6 +42,11 @@ class Grid(NamedTuple):
     width: int
 
 
+def has_whole_blocks(grid: tuple[int, int]) -> bool:
+    """Return whether both sides are positive and even, so that 2x2 patches make one token."""
+    return min(grid) >= MERGE_SIZE and not any(side % MERGE_SIZE for side in grid)
+
+
 def fit_grid(height_px: int, width_px: int, budget: PixelBudget) -> Grid:
     """Choose the size a film is resized to: near its aspect ratio, within the budget.
 

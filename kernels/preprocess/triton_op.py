@@ -8,7 +8,7 @@ import torch
 import triton
 
 from cxr_reason.kernels.interpreter import is_interpreted
-from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE, Grid
+from cxr_reason.kernels.preprocess.geometry import MERGE_SIZE, PATCH_SIZE, Grid, has_whole_blocks
 from cxr_reason.kernels.preprocess.taps import filter_taps, pack_weights
 from cxr_reason.kernels.preprocess.triton_kernel import (
     BLOCKS,
@@ -81,7 +81,7 @@ def _check(
             "pixels must be [H, W] with at least one pixel and display_table [entries], "
             f"got shapes {tuple(pixels.shape)} and {tuple(display_table.shape)}"
         )
-    if min(grid) < MERGE_SIZE or grid[0] % MERGE_SIZE or grid[1] % MERGE_SIZE:
+    if not has_whole_blocks(grid):
         raise ValueError(
             f"grid sides must be positive multiples of {MERGE_SIZE} patches, got {tuple(grid)}"
         )

@@ -30,6 +30,7 @@ from cxr_reason.contract import (
 from cxr_reason.engine.base import SamplingParams, VisualInput
 from cxr_reason.errors import BadRequestError
 from cxr_reason.film.info import FilmInfo
+from cxr_reason.kernels.preprocess.geometry import has_whole_blocks
 from cxr_reason.prompts import Message, parse_prompt
 from cxr_reason.reader.film_cache import EncodedFilm
 
@@ -122,7 +123,7 @@ def _read_encoded(inputs: Mapping[str, Value]) -> EncodedFilm | None:
     assert isinstance(tokens, np.ndarray)
     assert isinstance(grid, np.ndarray)
     height, width = int(grid[0]), int(grid[1])
-    if min(height, width) < 2 or height % 2 or width % 2 or len(tokens) * 4 != height * width:
+    if not has_whole_blocks((height, width)) or len(tokens) * 4 != height * width:
         raise BadRequestError(
             f"film: grid {height} x {width} does not match {len(tokens)} visual tokens; "
             "both sides are even and four patches make one token"
