@@ -8,66 +8,50 @@ import numpy as np
 
 from cxr_reason.engine.answer_guide import AnswerGuides
 from cxr_reason.engine.artifact import Manifest
-from cxr_reason.engine.base import Array, Engine, Generation, GenerationRequest, VisualInput
+from cxr_reason.engine.backend import DECODER, VISION
+from cxr_reason.engine.base import Generation, GenerationRequest
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.embeddings import EmbeddingTable
 from cxr_reason.engine.onnx.decoder import OnnxDecoder
 from cxr_reason.engine.onnx.scheduler import Scheduler
 from cxr_reason.engine.onnx.vision import OnnxVision
+from cxr_reason.engine.parts import EngineOfParts
 from cxr_reason.engine.positions import place_tokens
 from cxr_reason.engine.prefix import split_prompt
 from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder, check_length
 from cxr_reason.engine.sequence import Sequence
-from cxr_reason.errors import BadRequestError, EngineError
+from cxr_reason.errors import BadRequestError
 
 
-class OnnxEngine(Engine):
+class OnnxEngine(EngineOfParts["_TextSide"]):
     """See `Engine`. Built by `registry.load_engine`."""
 
     def __init__(
         self, folder: Path, manifest: Manifest, config: EngineConfig, *, parts: frozenset[str]
     ) -> None:
-        self.manifest = manifest
-        self._vision = OnnxVision(folder, manifest, config) if "vision" in parts else None
-        self._text = _TextSide(folder, manifest, config) if "decoder" in parts else None
-
-    def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
-        """See `Engine`."""
-        if self._vision is None:
-            raise EngineError("engine: loaded without its vision part")
-        return self._vision.encode(patches, grid)
-
-    def submit(self, request: GenerationRequest) -> Generation:
-        """See `Engine`."""
-        return self._loaded_text().submit(request)
+        super().__init__(
+            manifest,
+            OnnxVision(folder, manifest, config) if VISION in parts else None,
+            _TextSide(folder, manifest, config) if DECODER in parts else None,
+        )
 
     @property
     def num_active(self) -> int:
         """Requests that hold a slot."""
-        return self._loaded_text().scheduler.num_active
+        return self._loaded_decoder().scheduler.num_active
 
     @property
     def num_waiting(self) -> int:
         """Requests in the queue."""
-        return self._loaded_text().scheduler.num_waiting
+        return self._loaded_decoder().scheduler.num_waiting
 
     def cache_bytes(self) -> dict[str, int]:
         """See `Engine`."""
-        scheduler = self._loaded_text().scheduler
+        scheduler = self._loaded_decoder().scheduler
         return {
             "keys_and_values": scheduler.num_cached_tokens * self.manifest.shape.kv_bytes_per_token,
             "prefixes": scheduler.prefix_bytes,
         }
-
-    def close(self) -> None:
-        """See `Engine`."""
-        if self._text is not None:
-            self._text.scheduler.close()
-
-    def _loaded_text(self) -> _TextSide:
-        if self._text is None:
-            raise EngineError("engine: loaded without its decoder part")
-        return self._text
 
 
 class _TextSide:
@@ -126,3 +110,6 @@ class _TextSide:
         )
         self.scheduler.submit(sequence)
         return sequence
+
+    def close(self) -> None:
+        self.scheduler.close()

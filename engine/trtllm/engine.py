@@ -9,55 +9,43 @@ from typing import Any
 import numpy as np
 
 from cxr_reason.engine.artifact import Manifest
-from cxr_reason.engine.base import Array, Engine, Generation, GenerationRequest, VisualInput
+from cxr_reason.engine.backend import DECODER, VISION
+from cxr_reason.engine.base import Array, Generation, GenerationRequest, VisualInput
 from cxr_reason.engine.config import EngineConfig
+from cxr_reason.engine.parts import EngineOfParts
 from cxr_reason.engine.prompt_encoder import PromptEncoder, check_length
 from cxr_reason.engine.trtllm import films
-from cxr_reason.engine.trtllm.decoder import DECODER, TrtllmDecoder
+from cxr_reason.engine.trtllm.decoder import DECODER as DECODER_FOLDER
+from cxr_reason.engine.trtllm.decoder import TrtllmDecoder
 from cxr_reason.engine.trtllm.generation import TrtllmGeneration
 from cxr_reason.engine.trtllm.package import installed_release
 from cxr_reason.engine.trtllm.sampling import make_sampling_params
 from cxr_reason.engine.trtllm.settings import TrtllmSettings
 from cxr_reason.engine.vision_input import check_patches
-from cxr_reason.errors import BadRequestError, EngineError
+from cxr_reason.errors import BadRequestError
 from cxr_reason.kernels.preprocess.reference import unpatchify
 
 
-class TrtllmEngine(Engine):
-    """See `Engine`. Built by `registry.load_engine`."""
+class TrtllmEngine(EngineOfParts["_TextSide"]):
+    """See `Engine`. Built by `registry.load_engine`.
+
+    A film that goes as pixels comes back from `encode` as rows `[n, 784]` (`films`).
+    """
 
     def __init__(
         self, folder: Path, manifest: Manifest, config: EngineConfig, *, parts: frozenset[str]
     ) -> None:
-        self.manifest = manifest
         release = installed_release()
-        self._vision = _VisionSide(folder, manifest, release) if "vision" in parts else None
-        self._text = _TextSide(folder, manifest, config, release) if "decoder" in parts else None
-
-    def encode(self, patches: Array, grid: tuple[int, int]) -> VisualInput:
-        """See `Engine`; a film that goes as pixels comes back as rows `[n, 784]` (`films`)."""
-        if self._vision is None:
-            raise EngineError("engine: loaded without its vision part")
-        return self._vision.encode(patches, grid)
-
-    def submit(self, request: GenerationRequest) -> Generation:
-        """See `Engine`."""
-        return self._loaded_text().submit(request)
+        super().__init__(
+            manifest,
+            _VisionSide(folder, manifest, release) if VISION in parts else None,
+            _TextSide(folder, manifest, config, release) if DECODER in parts else None,
+        )
 
     @property
     def num_active(self) -> int:
         """Requests that run or wait."""
-        return self._loaded_text().decoder.num_active
-
-    def close(self) -> None:
-        """See `Engine`."""
-        if self._text is not None:
-            self._text.decoder.close()
-
-    def _loaded_text(self) -> _TextSide:
-        if self._text is None:
-            raise EngineError("engine: loaded without its decoder part")
-        return self._text
+        return self._loaded_decoder().decoder.num_active
 
 
 class _VisionSide:
@@ -96,7 +84,7 @@ class _TextSide:
         self._context_length = config.limit_context(manifest.context_length)
         self._prompts = PromptEncoder(folder, image_token_id=manifest.image_token_id)
         self.decoder = TrtllmDecoder(
-            folder / DECODER, config, TrtllmSettings.from_environment(), self._context_length
+            folder / DECODER_FOLDER, config, TrtllmSettings.from_environment(), self._context_length
         )
 
     def submit(self, request: GenerationRequest) -> Generation:
@@ -120,6 +108,9 @@ class _TextSide:
             inputs |= self._film_inputs(visual)
         self.decoder.submit(generation, inputs, sampling, salt=_salt(visual))
         return generation
+
+    def close(self) -> None:
+        self.decoder.close()
 
     def _render(self, request: GenerationRequest) -> str:
         """Return the prompt with one image token for the film, which TensorRT-LLM multiplies."""

@@ -97,7 +97,7 @@ def test_text_of_the_events_is_the_text_of_the_tokens(engine: OnnxEngine, rg1: F
     for seed in range(8):
         request = ask(engine.encode(*rg1), temperature=2.0, seed=seed)
         events = list(engine.submit(request))
-        tokenizer = engine._loaded_text()._prompts.tokenizer
+        tokenizer = engine._loaded_decoder()._prompts.tokenizer
         ids = token_ids(events)
         assert "".join(event.text for event in events) == tokenizer.decode(ids)
 
