@@ -59,7 +59,7 @@ def choose_peers(names: str) -> list[Contender]:
         names: Keys of `PEERS`, paths of scripts (ending in .py), "all" or "none".
 
     Raises:
-        BadRequestError: A name that is none of these.
+        BadRequestError: A name is none of these.
     """
     if names in ("all", "none"):
         return list(PEERS.values()) if names == "all" else []

@@ -110,7 +110,7 @@ class _Direct:
 
     Attributes:
         texts: Of every film.
-        sent: Of the first film again and again, as the server's direct door works.
+        sent: Of the first film again and again, as the server's model `reason` works.
         named: The same without the film's file, by its digest.
         encoded: The same with the film encoded each time, as the ensemble works.
     """

@@ -21,7 +21,7 @@ def check_length(num_tokens: int, context_length: int) -> None:
     """Check that a prompt, its film included, leaves room for an answer.
 
     Raises:
-        BadRequestError: It does not.
+        BadRequestError: The prompt does not fit.
     """
     if num_tokens >= context_length:
         raise BadRequestError(

@@ -66,7 +66,7 @@ def row_of_phantom(phantom: Phantom, budget: PixelBudget) -> dict[str, Any]:
 
 
 def row_of_refusal(picture: Picture, name: str) -> dict[str, Any]:
-    """Return the row of a picture that is no chest film."""
+    """Return the row of a picture that is not a chest film."""
     return _row(picture, None, trace=REFUSAL, patient=name, source="distractors")
 
 
@@ -150,7 +150,7 @@ def load_prepared(folders: Iterable[str | Path]) -> Dataset:
     """Open prepared data sets as one.
 
     Raises:
-        DataError: A folder that is none.
+        DataError: A folder is not a prepared data set.
     """
     parts = []
     for folder in map(Path, folders):

@@ -61,7 +61,7 @@ def preprocess(
     Raises:
         TypeError: A dtype other than the above.
         ValueError: A shape other than the above, an empty film, an odd or empty grid, a stored
-            value that the table lacks, an order that is no permutation, no thread, or an unknown
+            value that the table lacks, an order that is not a permutation, no thread, or an unknown
             backend.
         ImportError: `native` was asked for and the extension cannot be loaded.
     """

@@ -61,7 +61,7 @@ def load(
 
     Raises:
         ArtifactError: The folder is not an engine that this release can run.
-        BadRequestError: The calibration is not one.
+        BadRequestError: The file is not a calibration.
     """
     from cxr_reason.client import Client
     from cxr_reason.client.local_transport import LocalTransport
@@ -82,7 +82,7 @@ def connect(address: str | None = None, *, timeout_s: float | None = None) -> Cl
         timeout_s: Seconds for one request; None takes the client's default.
 
     Raises:
-        BadRequestError: The address has another form.
+        BadRequestError: The address is neither host:port nor an http(s) URL.
     """
     from cxr_reason.client import Client
     from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S

@@ -15,7 +15,7 @@ from cxr_reason.contract import MAX_PROMPT_CHARS
 from cxr_reason.errors import BadRequestError
 
 FIND_ABNORMALITIES = "Find abnormalities and support devices."
-# What the model was trained to say to a picture that is none.
+# What the model was trained to say to a picture that is not a chest film.
 REFUSAL = "Please provide a frontal chest X-ray image."
 
 IMAGE_PAD = "<|image_pad|>"

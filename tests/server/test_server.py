@@ -1,4 +1,4 @@
-"""The whole path through a real tritonserver, by both doors, on real films."""
+"""The whole path through a real tritonserver, called in both ways, on real films."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ def test_fields_that_do_not_match(folder: Path, change: Callable[[dict[str, Any]
 
 
 def test_manifest_is_replaced_and_never_written_over(folder: Path) -> None:
-    """Whoever has the old one open reads the old one to its end."""
+    """A reader that has the old one open reads the old one to its end."""
     old_text = (folder / MANIFEST).read_text(encoding="utf-8")
     held = folder.parent / "held.json"
     held.hardlink_to(folder / MANIFEST)

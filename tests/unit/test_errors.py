@@ -17,7 +17,7 @@ def classes_of(cls: type[CxrError]) -> list[type[CxrError]]:
 
 CLASSES = classes_of(CxrError)
 
-# What Triton 2.51 puts around the message of a model, by the door that the caller used.
+# What Triton 2.51 puts around the message of a model, by the way in which it was called.
 WRAPPERS = {
     "bare": "{}",
     "model": "Failed to process the request(s) for model 'reason_0_0', message: {}",

@@ -1,4 +1,4 @@
-"""The check that every trace passes before it is used, whoever wrote it.
+"""The check that every trace passes before it is used, whatever its source.
 
 What a text states is read by the statement rules that the audit of readings and the rewards use
 too: nothing is asked here of a trace that is not asked of a model's output later.

@@ -58,8 +58,8 @@ class AsyncClient:
     def stream(self, image: Image | None, **settings: Unpack[Settings]) -> AsyncGenerator[Event]:
         """See `Client.stream`.
 
-        The film is read and encoded on a thread, when the first event is asked for. Whoever stops
-        iterating early closes the generator (`contextlib.aclosing`), which stops the request.
+        The film is read and encoded on a thread, when the first event is asked for. To stop
+        early, close the generator (`contextlib.aclosing`), which stops the request.
         """
         check_settings(settings)
         return self._stream(image, settings)

@@ -40,7 +40,7 @@ class Client:
             object.
 
     Raises:
-        BadRequestError: An address that is none.
+        BadRequestError: The address is neither host:port nor an http(s) URL.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Client:
             are read all the same.
 
         Raises:
-            BadRequestError: A concurrency below 1.
+            BadRequestError: `concurrency` is below 1.
         """
         check_settings(settings)
         return read_all(self.stream, images, concurrency, on_result, settings)

@@ -43,7 +43,7 @@ class HttpTransport(Transport):
         url: "http://host:port", or https; a path is put before Triton's.
 
     Raises:
-        BadRequestError: Not such a URL.
+        BadRequestError: The address is not such a URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -122,7 +122,7 @@ class _HttpExchange(Exchange):
         if not self._is_stop_due():
             return
         # Another connection may overtake the request, whose film is large: the server has then
-        # nothing to stop yet. So this is said until it is heard.
+        # nothing to stop yet. So the message is repeated until the request ends.
         deadline_s = time.monotonic() + GRACE_S
         while not self._finished.is_set() and time.monotonic() < deadline_s:
             self._send_stop()

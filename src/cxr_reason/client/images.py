@@ -48,7 +48,7 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
 
     Raises:
         UnreadableImageError: The file cannot be read.
-        BadRequestError: Something else, or an array that does not fit its bit depth.
+        BadRequestError: The object is of another kind, or an array does not fit its bit depth.
     """
     if isinstance(image, np.ndarray):
         return _encode_array(image, bits_stored)
@@ -58,7 +58,7 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
         return image
     if isinstance(image, str | os.PathLike):
         return _read_file(Path(image))
-    # Whoever has such an object has imported its package.
+    # A caller who has such an object has imported its package.
     pydicom, pil = sys.modules.get("pydicom"), sys.modules.get("PIL.Image")
     if pydicom is not None and isinstance(image, pydicom.Dataset):
         return _encode_dataset(image)

@@ -52,7 +52,7 @@ class LocalTransport(Transport):
 
         Raises:
             ArtifactError: The folder is not an engine that this release can run.
-            BadRequestError: The calibration is not one.
+            BadRequestError: The file is not a calibration.
         """
         from cxr_reason.reader.local import LocalReader
 

@@ -17,7 +17,7 @@ def open_transport(address: str) -> Transport:
         address: "host:port" for gRPC; "http://host:port" or "https://host:port" for HTTP.
 
     Raises:
-        BadRequestError: Neither.
+        BadRequestError: The address is neither of them.
     """
     if address.startswith(("http://", "https://")):
         return HttpTransport(address)

@@ -68,10 +68,10 @@ class Settings(TurnSettings, total=False):
 
 
 def check_settings(settings: Mapping[str, object]) -> None:
-    """Refuse names that are no settings, as Python does for a function's arguments.
+    """Refuse names that are not settings, as Python does for a function's arguments.
 
     Raises:
-        TypeError: A name that is none.
+        TypeError: A name is not that of a setting.
     """
     allowed = Settings.__optional_keys__
     if unknown := sorted(settings.keys() - allowed):

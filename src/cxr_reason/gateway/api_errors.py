@@ -92,7 +92,7 @@ def too_many(wait_s: float, requests_per_minute: int) -> ApiError:
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """Return the API's error for any error; for one that is none of ours, a general one."""
+    """Return the API's error for any error; a general one for errors of other libraries."""
     if isinstance(error, ApiError):
         return error
     if not isinstance(error, CxrError):

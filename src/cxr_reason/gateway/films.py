@@ -26,7 +26,7 @@ async def load_film(url: str, config: GatewayConfig) -> bytes | SentFilm:
         config: Limits and hosts.
 
     Raises:
-        ApiError: None of these, over a limit, or not to be had.
+        ApiError: The URL is none of these, the film is over a limit, or it cannot be fetched.
     """
     if match := _DIGEST.fullmatch(url):
         return SentFilm(match["digest"])

@@ -58,7 +58,7 @@ async def parse_form(
     """Read a multipart form.
 
     Raises:
-        ApiError: Not such a form, an unknown field, or a value that is none.
+        ApiError: The body is not such a form, a field is unknown, or its value cannot be used.
     """
     if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise bad_request("body: must be multipart/form-data with the file in the field `film`")

@@ -33,7 +33,7 @@ async def fetch(url: str, config: GatewayConfig) -> bytes:
         config: Hosts and limits.
 
     Raises:
-        ApiError: Its host is not allowed or has a private address; or the film cannot be had.
+        ApiError: Its host is not allowed or has a private address; or the film cannot be fetched.
     """
     try:
         parts = urlsplit(url)

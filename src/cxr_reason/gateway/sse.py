@@ -80,7 +80,7 @@ async def while_caller_stays(receive: Receive, work: Coroutine[Any, Any, T]) -> 
     """Do the work, and cancel it when the caller leaves.
 
     Raises:
-        CallerLeftError: It did.
+        CallerLeftError: The caller closed the connection.
     """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_wait_for_leave(receive))

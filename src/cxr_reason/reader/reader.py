@@ -164,8 +164,8 @@ class Reader:
             if film is None:
                 raise UnknownFilmError("image_digest: this film is not held (any more); send it")
             return film
-        # Not kept: a caller of this door says itself which film the visual tokens belong to, and
-        # a wrong record must not answer for another caller's film.
+        # Not kept: here the caller says which film the visual tokens belong to, and a wrong
+        # record must not answer for another caller's film.
         return request.encoded
 
     def _provenance(self, request: ReadRequest) -> Provenance:

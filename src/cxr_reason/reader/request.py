@@ -49,9 +49,9 @@ class ReadRequest:
         sampling: How tokens are chosen; trace k has the seed after its seed by k.
         num_traces: Sampled traces of the film.
         answer_format: What the answer is held to: "", `LABEL_ANSWER` or a JSON schema.
-        encoded: The film as `preprocess` and `vision` made it (the ensemble's door).
-        image: The bytes of the film's file, or a data: URL of it (the direct door).
-        image_digest: SHA-256 of a film's file sent before (the direct door).
+        encoded: The film as `preprocess` and `vision` made it (the ensemble).
+        image: The bytes of the film's file, or a data: URL of it.
+        image_digest: SHA-256 of the file of a film that was sent before.
     """
 
     messages: tuple[Message, ...]

@@ -25,7 +25,7 @@ class Evidence:
         side: "left", "right" or "bilateral", as seen from the patient, or None.
         region: Region as the sentence names it, or None.
         start: First character of the sentence in the reading's `reasoning`.
-        end: Behind its last character.
+        end: Index just after its last character.
     """
 
     polarity: Polarity

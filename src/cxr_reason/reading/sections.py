@@ -62,7 +62,7 @@ class ReasoningSection:
     Attributes:
         name: The part: one of the ten that a radiologist goes through, or the summary.
         start: First character in the reading's `reasoning`.
-        end: Behind its last character.
+        end: Index just after its last character.
     """
 
     name: SectionName
@@ -77,7 +77,7 @@ class Alternatives:
     Attributes:
         findings: Their names in `statements.FINDINGS`, in the order of the sentence.
         start: First character of the sentence in the reading's `reasoning`.
-        end: Behind its last character.
+        end: Index just after its last character.
     """
 
     findings: tuple[str, ...]

@@ -25,9 +25,9 @@ class Statement:
         side: As seen from the patient; None where the text does not say or the finding has none.
         region: A name of `places.REGIONS`, or None.
         start: First character of the words that name the finding.
-        end: Behind their last character.
+        end: Index just after their last character.
         sentence_start: First character of the sentence.
-        sentence_end: Behind its last character.
+        sentence_end: Index just after its last character.
     """
 
     finding: str

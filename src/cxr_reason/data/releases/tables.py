@@ -114,7 +114,7 @@ def check_film(film: Path) -> Path:
     """Return the path of a film that is there and not empty.
 
     Raises:
-        RowError: It is not.
+        RowError: The file is missing or empty.
     """
     if not film.is_file():
         raise RowError(f"image missing: {film}")
