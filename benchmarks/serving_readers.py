@@ -15,8 +15,7 @@ from typing import Any
 from cxr_reason.client import Client, DoneEvent, SentFilm, TextEvent
 from cxr_reason.client.open_transport import open_transport
 from cxr_reason.client.transport import Call, Deliver, Delivery, Request, Response, Transport
-from cxr_reason.contract import ENSEMBLE, IMAGE, MAX_TOKENS, PROMPT, READING, TEXT
-from cxr_reason.engine.base import SamplingParams
+from cxr_reason.contract import ENSEMBLE, IMAGE, PROMPT, READING, TEXT
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.errors import CxrError
@@ -28,6 +27,7 @@ from cxr_reason.reader.film_cache import FilmCache
 from cxr_reason.reader.reader import Reader
 from cxr_reason.reader.request import ReadRequest
 from cxr_reason.reading.reading import Reading
+from cxr_reason.settings import ReadingSettings
 
 TIMEOUT_S = 3600.0
 
@@ -88,7 +88,7 @@ class DirectReader:
 
     def _read(self, max_tokens: int, **film: Any) -> Answer:
         request = ReadRequest(
-            parse_prompt(FIND_ABNORMALITIES), SamplingParams(max_tokens=max_tokens), **film
+            parse_prompt(FIND_ABNORMALITIES), ReadingSettings(max_tokens=max_tokens), **film
         )
         start_s = time.perf_counter()
         first_s = None
@@ -192,7 +192,7 @@ class EnsembleReader:
         body = {
             IMAGE.name: f"data:;base64,{base64.b64encode(film).decode()}",
             PROMPT.name: FIND_ABNORMALITIES,
-            MAX_TOKENS.name: max_tokens,
+            "max_tokens": max_tokens,
         }
         connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
         start_s = time.perf_counter()

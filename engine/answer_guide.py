@@ -17,16 +17,15 @@ from llguidance.numpy import (
     fill_next_token_bitmask,
 )
 
-from cxr_reason.contract import LABEL_ANSWER
 from cxr_reason.engine.answer_format import (
     ANSWER_END,
     ANSWER_START,
     LABEL_CHOICE,
     REASONING_END,
-    parse_schema,
 )
 from cxr_reason.engine.base import Array
 from cxr_reason.errors import BadRequestError
+from cxr_reason.settings import LABEL_ANSWER, parse_schema
 
 _TAG = REASONING_END.encode()
 
@@ -53,7 +52,7 @@ class AnswerGuides:
         """Return a guide for one generation.
 
         Args:
-            answer_format: `contract.LABEL_ANSWER`, or a JSON schema.
+            answer_format: `settings.LABEL_ANSWER`, or a JSON schema.
 
         Raises:
             BadRequestError: Neither, or a schema with what llguidance does not support.
@@ -77,7 +76,9 @@ class AnswerGuide:
         """Raise `BadRequestError` where llguidance refuses the grammar."""
         error = LLMatcher.validate_grammar(self._grammar(b""), self._tokenizer)
         if error:
-            raise BadRequestError(f"answer_format: {error.splitlines()[0][:200]}")
+            raise BadRequestError(
+                f"answer_format: {error.splitlines()[0][:200]}", param="answer_format"
+            )
 
     def limit(self, logits: Array) -> Array:
         """Return the logits of the next token, -inf where the grammar forbids it.

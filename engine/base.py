@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cxr_reason.contract import (
-    DEFAULT_MAX_TOKENS,
-    DEFAULT_SEED,
-    DEFAULT_TEMPERATURE,
-    DEFAULT_TOP_P,
-)
 from cxr_reason.engine.artifact import Manifest
-from cxr_reason.errors import BadRequestError
 from cxr_reason.prompts import Message
+from cxr_reason.settings import TEMPERATURE_OF_ONE_TRACE, ReadingSettings, check_setting
 from cxr_reason.usage import Usage
 
 if TYPE_CHECKING:
@@ -38,32 +32,27 @@ class FinishReason(str, Enum):
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the next token is chosen.
+    """How the next token is chosen; bounds are those of `ReadingSettings`.
 
     Attributes:
-        max_tokens: Limit of generated tokens, at least 1.
-        temperature: 0 takes the most likely token; at most 2.
-        top_p: Nucleus probability, over 0 up to 1.
-        seed: Same seed, same text. 0 to 2^64 - 1.
+        max_tokens: Limit of generated tokens.
+        temperature: 0 takes the most likely token.
+        top_p: Nucleus probability.
+        seed: Same seed, same text.
 
     Raises:
         BadRequestError: A value outside its range.
     """
 
-    max_tokens: int = DEFAULT_MAX_TOKENS
-    temperature: float = DEFAULT_TEMPERATURE
-    top_p: float = DEFAULT_TOP_P
-    seed: int = DEFAULT_SEED
+    max_tokens: int = ReadingSettings.max_tokens
+    temperature: float = TEMPERATURE_OF_ONE_TRACE
+    top_p: float = ReadingSettings.top_p
+    seed: int = ReadingSettings.seed
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1:
-            raise BadRequestError(f"max_tokens: {self.max_tokens}; must be at least 1")
-        if not 0.0 <= self.temperature <= 2.0:
-            raise BadRequestError(f"temperature: {self.temperature}; must be from 0 to 2")
-        if not 0.0 < self.top_p <= 1.0:
-            raise BadRequestError(f"top_p: {self.top_p}; must be over 0 and at most 1")
-        if not 0 <= self.seed < 2**64:
-            raise BadRequestError("seed: must be from 0 to 2^64 - 1")
+        for entry in fields(self):
+            value = check_setting(entry.name, getattr(self, entry.name))
+            object.__setattr__(self, entry.name, value)
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class GenerationRequest:
         visual: The film, or None for a conversation without one.
         sampling: How tokens are chosen.
         answer_format: What the answer behind `</think>` is held to: "" for nothing,
-            `contract.LABEL_ANSWER`, or a JSON schema.
+            `settings.LABEL_ANSWER`, or a JSON schema.
     """
 
     messages: tuple[Message, ...]

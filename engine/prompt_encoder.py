@@ -26,7 +26,8 @@ def check_length(num_tokens: int, context_length: int) -> None:
     if num_tokens >= context_length:
         raise BadRequestError(
             f"prompt: {num_tokens} tokens with the film; this engine has room for "
-            f"{context_length} with the answer: shorten the conversation"
+            f"{context_length} with the answer: shorten the conversation",
+            param="prompt",
         )
 
 
@@ -71,7 +72,8 @@ class PromptEncoder:
         for message in messages:
             if any(token in message.text for token in self._special_tokens):
                 raise BadRequestError(
-                    "prompt: holds a special token of the model, such as <|im_end|>; remove it"
+                    "prompt: holds a special token of the model, such as <|im_end|>; remove it",
+                    param="prompt",
                 )
         text = self._template.render(
             messages=template_messages(messages, with_film=num_visual_tokens > 0),

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cxr_reason.contract import LABEL_ANSWER
 from cxr_reason.engine.answer_format import (
     ANSWER_END,
     ANSWER_START,
     LABEL_CHOICE,
     REASONING_END,
-    parse_schema,
 )
 from cxr_reason.engine.base import GenerationRequest
 from cxr_reason.errors import BadRequestError
+from cxr_reason.settings import LABEL_ANSWER, parse_schema
 
 GUIDE_BACKEND = "xgrammar"
 
@@ -73,7 +72,7 @@ def make_structural_tag(answer_format: str) -> str:
     Source: https://xgrammar.mlc.ai/docs/tutorials/structural_tag.html
 
     Args:
-        answer_format: `contract.LABEL_ANSWER`, or a JSON schema.
+        answer_format: `settings.LABEL_ANSWER`, or a JSON schema.
 
     Raises:
         BadRequestError: Neither of them, or a schema with what xgrammar does not support.
@@ -108,5 +107,6 @@ def _translate_schema(text: str) -> str:
         return str(xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=False))
     except RuntimeError:  # without the cause: its message quotes the schema
         raise BadRequestError(
-            "answer_format: xgrammar does not support this JSON schema; simplify it"
+            "answer_format: xgrammar does not support this JSON schema; simplify it",
+            param="answer_format",
         ) from None

@@ -15,6 +15,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from cxr_reason.settings import ReadingSettings, check_setting
+
 if TYPE_CHECKING:
     from cxr_reason.client import AsyncClient, Client
     from cxr_reason.engine.config import EngineConfig
@@ -46,7 +48,7 @@ def load(
     *,
     config: EngineConfig | None = None,
     calibration: str | os.PathLike[str] | None = None,
-    timeout_s: float | None = None,
+    timeout_s: float = ReadingSettings.timeout_s,
 ) -> Client:
     """Load an engine into this process and return a client that asks it.
 
@@ -54,43 +56,39 @@ def load(
         engine: Folder made by `cxr-reason build`.
         config: How the engine runs: threads, requests that decode together, memory.
         calibration: File that says what the share of several traces means (docs/engine.md).
-        timeout_s: Seconds for one request; None takes the client's default.
+        timeout_s: Seconds for one request.
 
     Returns:
         A client as `connect` returns it; closing it frees the engine.
 
     Raises:
         ArtifactError: The folder is not an engine that this release can run.
-        BadRequestError: The file is not a calibration.
+        BadRequestError: The file is not a calibration, or `timeout_s` is not over 0.
     """
     from cxr_reason.client import Client
     from cxr_reason.client.local_transport import LocalTransport
-    from cxr_reason.client.settings import DEFAULT_TIMEOUT_S
 
+    timeout_s = check_setting("timeout_s", timeout_s)  # before the engine takes its time
     transport = LocalTransport.open(engine, config, calibration)
-    return Client(
-        timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s, transport=transport
-    )
+    return Client(timeout_s=timeout_s, transport=transport)
 
 
-def connect(address: str | None = None, *, timeout_s: float | None = None) -> Client:
+def connect(address: str | None = None, *, timeout_s: float = ReadingSettings.timeout_s) -> Client:
     """Return a client of a running server.
 
     Args:
         address: "host:port" of its gRPC service, or "http://host:port"; None takes the address at
             which `cxr-reason serve` listens by default.
-        timeout_s: Seconds for one request; None takes the client's default.
+        timeout_s: Seconds for one request.
 
     Raises:
-        BadRequestError: The address is neither host:port nor an http(s) URL.
+        BadRequestError: The address is neither host:port nor an http(s) URL, or `timeout_s` is not
+            over 0.
     """
     from cxr_reason.client import Client
-    from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
+    from cxr_reason.client.client import DEFAULT_ADDRESS
 
-    return Client(
-        DEFAULT_ADDRESS if address is None else address,
-        timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
-    )
+    return Client(DEFAULT_ADDRESS if address is None else address, timeout_s=timeout_s)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,8 @@ follow from the specifications below (`cxr_reason.serving.model_config` renders 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-DataType = Literal["BYTES", "FP32", "INT32", "UINT64"]
+from cxr_reason.settings import SETTINGS, DataType
 
 ENSEMBLE = "cxr_reasoning"
 PREPROCESS = "preprocess"
@@ -17,15 +16,6 @@ VISION = "vision"
 REASON = "reason"
 
 MAX_PROMPT_CHARS = 32_768
-DEFAULT_MAX_TOKENS = 2_048  # the traces the model was trained on end before 1,800
-DEFAULT_TEMPERATURE = 0.0  # greedy
-DEFAULT_TOP_P = 1.0
-DEFAULT_SEED = 0
-DEFAULT_NUM_TRACES = 1
-DEFAULT_TEMPERATURE_OF_TRACES = 1.0  # with more than one; shares of traces are calibrated at it
-MAX_NUM_TRACES = 16
-# As `answer_format`: names of `findings.LABELS`. Anything else is a JSON schema.
-LABEL_ANSWER = "labels"
 
 # A request to `reason` with this parameter ends the one with the same request id, which then
 # answers that it was cancelled. Kinder to the server than cancelling the call
@@ -76,16 +66,11 @@ PROMPT = TensorSpec("prompt", "BYTES", (1,), "plain text, or a JSON list of chat
 IMAGE_DIGEST = TensorSpec(
     "image_digest", "BYTES", (1,), "SHA-256 (hex) of a film sent before", optional=True
 )
-MAX_TOKENS = TensorSpec("max_tokens", "INT32", (1,), "limit of generated tokens", optional=True)
-TEMPERATURE = TensorSpec("temperature", "FP32", (1,), "0 is greedy", optional=True)
-TOP_P = TensorSpec("top_p", "FP32", (1,), "nucleus probability, over 0 to 1", optional=True)
-SEED = TensorSpec("seed", "UINT64", (1,), "same seed, same text", optional=True)
-NUM_TRACES = TensorSpec(
-    "num_traces", "INT32", (1,), "sampled traces of the film, 1 to 16", optional=True
-)
-ANSWER_FORMAT = TensorSpec(
-    "answer_format", "BYTES", (1,), "of the answer: `labels`, or a JSON schema", optional=True
-)
+SETTING_TENSORS = {
+    name: TensorSpec(name, setting.dtype, (1,), setting.meaning, optional=True)
+    for name, setting in SETTINGS.items()
+    if setting.dtype is not None
+}
 
 PATCHES = TensorSpec("patches", "FP32", (-1, 196), "gray patches 14 x 14 in 0..1, merge order")
 GRID = TensorSpec("grid", "INT32", (2,), "rows and columns of patches")
@@ -96,7 +81,6 @@ TEXT = TensorSpec("text", "BYTES", (1,), "new text only, never cumulative")
 FINISH_REASON = TensorSpec("finish_reason", "BYTES", (1,), "empty until the last: stop or length")
 READING = TensorSpec("reading", "BYTES", (1,), "JSON, in the last response only; empty before")
 
-_SAMPLING = (MAX_TOKENS, TEMPERATURE, TOP_P, SEED, NUM_TRACES, ANSWER_FORMAT)
 _ANSWER = (TEXT, FINISH_REASON, READING)
 
 
@@ -115,14 +99,14 @@ REASON_MODEL = ModelSpec(
         _optional(VISUAL_TOKENS),
         _optional(GRID),
         _optional(FILM),
-        *_SAMPLING,
+        *SETTING_TENSORS.values(),
     ),
     outputs=_ANSWER,
     decoupled=True,
 )
 ENSEMBLE_MODEL = ModelSpec(
     ENSEMBLE,
-    inputs=(IMAGE, PROMPT, *_SAMPLING),
+    inputs=(IMAGE, PROMPT, *SETTING_TENSORS.values()),
     outputs=_ANSWER,
     decoupled=True,
     steps=(PREPROCESS_MODEL, VISION_MODEL, REASON_MODEL),

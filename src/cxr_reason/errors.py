@@ -13,6 +13,7 @@
     │   ├── ArtifactError             an engine folder that does not match its manifest
     │   ├── CapacityError             busy: the queue is full; try again later
     │   └── GenerationError           a step of the model failed
+    ├── MissingExtraError             a part of the package that is not installed
     └── ServerError                   between client and server
         ├── ServerUnavailableError    not reachable, not ready, or gone
         ├── RequestTimeoutError       no answer within the given time
@@ -36,13 +37,16 @@ class CxrError(Exception):
     Attributes:
         code: Short stable name, the same on both sides of the wire.
         message: What was given, what is allowed, what to do.
+        param: The input at fault, by its name in the contract or among the settings, or None.
     """
 
     code: ClassVar[str] = "error"
+    default_param: ClassVar[str | None] = None
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.param = param or self.default_param
 
 
 class InputError(CxrError):
@@ -55,18 +59,21 @@ class UnreadableImageError(InputError):
     """The bytes are not an image that can be decoded."""
 
     code = "unreadable_image"
+    default_param = "image"
 
 
 class UnsupportedObjectError(InputError):
     """The image can be read but is not one frontal chest radiograph."""
 
     code = "unsupported_object"
+    default_param = "image"
 
 
 class TooLargeError(InputError):
-    """The input is over a size limit."""
+    """The film is over a size limit."""
 
     code = "too_large"
+    default_param = "image"
 
 
 class BadRequestError(InputError):
@@ -79,6 +86,7 @@ class UnknownFilmError(BadRequestError):
     """A film is named by its digest and is not held, or not any more; send the film itself."""
 
     code = "unknown_film"
+    default_param = "image_digest"
 
 
 class DataError(InputError):
@@ -117,6 +125,12 @@ class GenerationError(EngineError):
     code = "generation"
 
 
+class MissingExtraError(CxrError):
+    """A part of the package, named by its extra, is not installed."""
+
+    code = "missing_extra"
+
+
 class ServerError(CxrError):
     """Something between client and server failed."""
 
@@ -141,12 +155,13 @@ class RequestCancelledError(ServerError):
     code = "cancelled"
 
 
-_WIRE = re.compile(r"\[cxr:(?P<code>\w+)\] (?P<message>.*)", re.DOTALL)
+_WIRE = re.compile(r"\[cxr:(?P<code>\w+)(?: (?P<param>\w+))?\] (?P<message>.*)", re.DOTALL)
 
 
 def to_wire(error: CxrError) -> str:
     """Return `error` as the one line of text that Triton can carry to a client."""
-    return f"[cxr:{error.code}] {error.message}"
+    place = f" {error.param}" if error.param else ""
+    return f"[cxr:{error.code}{place}] {error.message}"
 
 
 def from_wire(text: str) -> CxrError:
@@ -162,7 +177,7 @@ def from_wire(text: str) -> CxrError:
     if match is None:
         return ServerError(text)
     classes = {cls.code: cls for cls in _subclasses(CxrError)}
-    return classes.get(match["code"], ServerError)(match["message"])
+    return classes.get(match["code"], ServerError)(match["message"], param=match["param"])
 
 
 def describe_place(error: BaseException) -> str:

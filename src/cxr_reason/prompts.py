@@ -47,16 +47,14 @@ def parse_prompt(prompt: str) -> tuple[Message, ...]:
         BadRequestError: Empty, too long, or messages that are not of that form.
     """
     if len(prompt) > MAX_PROMPT_CHARS:
-        raise BadRequestError(
-            f"prompt: {len(prompt)} characters; at most {MAX_PROMPT_CHARS} are allowed"
-        )
+        raise _bad_prompt(f"{len(prompt)} characters; at most {MAX_PROMPT_CHARS} are allowed")
     if not prompt.strip():
-        raise BadRequestError(f"prompt: empty; for example {FIND_ABNORMALITIES!r}")
+        raise _bad_prompt(f"empty; for example {FIND_ABNORMALITIES!r}")
     is_json = re.match(r"\s*\[\s*\{", prompt) is not None
     messages = _parse_turns(prompt) if is_json else (Message("user", prompt),)
     # JSON can spell half a surrogate pair; no tokenizer takes it.
     if any(re.search("[\ud800-\udfff]", message.text) for message in messages):
-        raise BadRequestError("prompt: holds half a surrogate pair; send valid Unicode text")
+        raise _bad_prompt("holds half a surrogate pair; send valid Unicode text")
     return messages
 
 
@@ -64,29 +62,28 @@ def _parse_turns(prompt: str) -> tuple[Message, ...]:
     try:
         turns = json.loads(prompt)
     except (ValueError, RecursionError) as error:
-        raise BadRequestError(
-            "prompt: begins like a JSON list of messages but is not valid JSON; "
-            "plain text is allowed too"
+        raise _bad_prompt(
+            "begins like a JSON list of messages but is not valid JSON; plain text is allowed too"
         ) from error
     if not all(isinstance(turn, dict) for turn in turns):
-        raise BadRequestError("prompt: every message must be an object with role and content")
+        raise _bad_prompt("every message must be an object with role and content")
     first_user = next((i for i, turn in enumerate(turns) if turn.get("role") == "user"), None)
     messages = tuple(
         _parse_turn(turn, index, takes_film=index == first_user) for index, turn in enumerate(turns)
     )
     if messages[-1].role != "user":
-        raise BadRequestError("prompt: the last message must have the role `user`")
+        raise _bad_prompt("the last message must have the role `user`")
     return messages
 
 
 def _parse_turn(turn: dict[str, Any], index: int, *, takes_film: bool) -> Message:
     role, content = turn.get("role"), turn.get("content")
     if role not in _ROLES:
-        raise BadRequestError(f"prompt: message {index}: role must be one of {', '.join(_ROLES)}")
+        raise _bad_prompt(f"message {index}: role must be one of {', '.join(_ROLES)}")
     if isinstance(content, str):
         return Message(role, content)
     if not isinstance(content, list):
-        raise BadRequestError(f"prompt: message {index}: content must be text or a list of parts")
+        raise _bad_prompt(f"message {index}: content must be text or a list of parts")
     texts = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -94,15 +91,13 @@ def _parse_turn(turn: dict[str, Any], index: int, *, takes_film: bool) -> Messag
             texts.append(part["text"])
         elif kind == "image":
             if not takes_film:
-                raise BadRequestError(
-                    f"prompt: message {index}: only one image, in the first user message, is "
+                raise _bad_prompt(
+                    f"message {index}: only one image, in the first user message, is "
                     "allowed; a reading is of one film"
                 )
             takes_film = False
         else:
-            raise BadRequestError(
-                f"prompt: message {index}: a part must be of type text (with text) or image"
-            )
+            raise _bad_prompt(f"message {index}: a part must be of type text (with text) or image")
     return Message(role, "\n".join(texts))
 
 
@@ -122,3 +117,7 @@ def template_messages(messages: tuple[Message, ...], *, with_film: bool) -> list
             film_is_due = False
         turns.append({"role": message.role, "content": parts})
     return turns
+
+
+def _bad_prompt(message: str) -> BadRequestError:
+    return BadRequestError(f"prompt: {message}", param="prompt")

@@ -13,7 +13,6 @@ from support.fake_engine import FakeEngine
 
 import cxr_reason
 from cxr_reason.client import AsyncClient, Client, DoneEvent, LocalTransport, TextEvent
-from cxr_reason.contract import LABEL_ANSWER
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import (
     ArtifactError,
@@ -24,6 +23,7 @@ from cxr_reason.errors import (
     UnreadableImageError,
 )
 from cxr_reason.reader.local import LocalReader
+from cxr_reason.settings import LABEL_ANSWER
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import pytest
 from tokenizers import Tokenizer
 
 from cxr_reason.checkpoint import Checkpoint
-from cxr_reason.contract import LABEL_ANSWER
 from cxr_reason.engine.answer_guide import AnswerGuide, AnswerGuides
 from cxr_reason.engine.base import Engine, GenerationRequest, SamplingParams, VisualInput
 from cxr_reason.errors import BadRequestError
 from cxr_reason.findings import LABELS
 from cxr_reason.prompts import parse_prompt
 from cxr_reason.reading.trace import Outcome, parse_trace
+from cxr_reason.settings import LABEL_ANSWER
 
 VOCAB_SIZE, STOP = 2080, 2050
 REASONING = "<think> The heart is large. </think>"

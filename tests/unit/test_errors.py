@@ -55,17 +55,19 @@ def test_every_class_has_one_base() -> None:
 
 def test_codes_are_unique_and_each_class_declares_its_own() -> None:
     codes = [cls.__dict__["code"] for cls in CLASSES]
-    assert len(set(codes)) == len(codes) == 17
+    assert len(set(codes)) == len(codes) == 18
     assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.code)
 @pytest.mark.parametrize("wrapper", [WRAPPERS["bare"], WRAPPERS["model"], WRAPPERS["ensemble"]])
-def test_wire_round_trip(cls: type[CxrError], wrapper: str) -> None:
-    sent = cls("image: 70 MiB; at most 64 MiB: send a smaller file [see README]")
+@pytest.mark.parametrize("param", [None, "max_tokens"])
+def test_wire_round_trip(cls: type[CxrError], wrapper: str, param: str | None) -> None:
+    sent = cls("image: 70 MiB; at most 64 MiB: send a smaller file [see README]", param=param)
     received = from_wire(wrapper.format(to_wire(sent)))
     assert type(received) is cls
     assert received.message == str(received) == sent.message
+    assert received.param == (param or cls.default_param)
 
 
 def test_what_follows_the_message_stays_in_it() -> None:

@@ -15,7 +15,7 @@ import pytest
 from support.gateway_service import TRACE, Script, running_gateway
 
 from cxr_reason.client import MockTransport
-from cxr_reason.contract import ANSWER_FORMAT, IMAGE, IMAGE_DIGEST, NUM_TRACES, PROMPT
+from cxr_reason.contract import IMAGE, IMAGE_DIGEST, PROMPT
 from cxr_reason.errors import (
     CapacityError,
     GenerationError,
@@ -182,7 +182,7 @@ def test_several_traces_are_choices(client, transport):
     answer = complete(client, n=3)
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert {choice.message.content for choice in answer.choices} == {"Cardiomegaly"}
-    assert transport.requests[0].inputs[NUM_TRACES.name] == 3
+    assert transport.requests[0].inputs["num_traces"] == 3
     choices, _ = gather(complete(client, n=3, stream=True))
     whole = ["The heart is large. No effusion.", "Cardiomegaly", "stop"]
     assert choices == {0: whole, 1: whole, 2: whole}
@@ -263,11 +263,11 @@ def test_response_format(client, transport, script):
         },
     )
     assert json.loads(answer.choices[0].message.content) == {"effusion": False}
-    assert json.loads(transport.requests[0].inputs[ANSWER_FORMAT.name]) == SCHEMA
+    assert json.loads(transport.requests[0].inputs["answer_format"]) == SCHEMA
     complete(client, response_format={"type": "json_object"})
-    assert json.loads(transport.requests[1].inputs[ANSWER_FORMAT.name]) == {"type": "object"}
+    assert json.loads(transport.requests[1].inputs["answer_format"]) == {"type": "object"}
     complete(client, response_format={"type": "text"})
-    assert ANSWER_FORMAT.name not in transport.requests[2].inputs
+    assert "answer_format" not in transport.requests[2].inputs
 
 
 def test_half_json_is_never_said_to_be_whole(client, script):

@@ -15,15 +15,16 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "src" / "cxr_reason"
 
 # What everyone may import: the words that the parts share.
-VOCABULARY = {"errors", "contract", "findings", "prompts", "checkpoint", "usage"}
+VOCABULARY = {"errors", "settings", "contract", "findings", "prompts", "checkpoint", "usage"}
 
 # Part → the parts it may import. A part is a module or a folder right below the package; it may
 # always import itself and the package's version. A new one gets its line here.
 DIRECTIONS: dict[str, set[str]] = {
     # The package itself: its front door, which imports when it is called.
-    "": {"client", "engine", "errors", "reading"},
+    "": {"client", "engine", "errors", "reading", "settings"},
     "errors": set(),
-    "contract": set(),
+    "settings": {"errors"},
+    "contract": {"settings"},
     "findings": set(),
     "usage": set(),
     "prompts": {"errors", "contract"},
@@ -60,7 +61,7 @@ DIRECTIONS: dict[str, set[str]] = {
 # Part or module → the only distributions it may import, at any depth. What is not here may import
 # any.
 THIRD_PARTY: dict[str, set[str]] = {
-    **{part: set() for part in ("errors", "contract", "findings", "usage", "prompts")},
+    **{part: set() for part in ("errors", "settings", "contract", "findings", "usage", "prompts")},
     **{part: set() for part in ("statements", "reading", "film.info", "film.source")},
     "evaluation.result_line": set(),
     "checkpoint": {"huggingface_hub", "safetensors", "torch"},

@@ -13,13 +13,11 @@ import pytest
 from support import fake_engine
 
 from cxr_reason.contract import (
-    DEFAULT_TEMPERATURE_OF_TRACES,
     PROMPT,
-    REASON_MODEL,
-    TEMPERATURE,
+    SETTING_TENSORS,
     VISUAL_TOKENS,
 )
-from cxr_reason.engine.base import SamplingParams, VisualInput
+from cxr_reason.engine.base import VisualInput
 from cxr_reason.errors import (
     BadRequestError,
     CapacityError,
@@ -39,6 +37,7 @@ from cxr_reason.reader.reader import Reader
 from cxr_reason.reader.request import ReadRequest
 from cxr_reason.serving.cancellation import CancellationWatcher
 from cxr_reason.serving.tensors import make_array, read_tensor
+from cxr_reason.settings import TEMPERATURE_OF_SEVERAL_TRACES, ReadingSettings
 
 FakeEngine, TRAINED_FORM = fake_engine.FakeEngine, fake_engine.TRAINED_FORM
 
@@ -51,11 +50,11 @@ def film(digest="a" * 64, num_tokens=4):
 
 
 def ask(text="What?", **fields):
-    return ReadRequest((Message("user", text),), SamplingParams(**fields.pop("sampling", {})))
+    return ReadRequest((Message("user", text),), ReadingSettings(**fields))
 
 
 def with_image(image):
-    return ReadRequest((Message("user", "What?"),), SamplingParams(), image=image)
+    return ReadRequest((Message("user", "What?"),), ReadingSettings(), image=image)
 
 
 class Encoder:
@@ -111,11 +110,11 @@ def test_parts_carry_new_text_and_the_last_one_the_reading(reasoner):
 
 def test_ensemble_door_uses_the_tokens_given_and_keeps_nothing(reasoner, engine, encoder):
     given = film("b" * 64)
-    request = ReadRequest((Message("user", "What?"),), SamplingParams(), encoded=given)
+    request = ReadRequest((Message("user", "What?"),), ReadingSettings(), encoded=given)
     assert run(reasoner, request)[-1].reading.film == given.info
     assert engine.requests[0].visual is given.visual
     assert encoder.num_calls == 0
-    follow_up = ReadRequest(request.messages, request.sampling, image_digest="b" * 64)
+    follow_up = ReadRequest(request.messages, request.settings, image_digest="b" * 64)
     with pytest.raises(UnknownFilmError):
         run(reasoner, follow_up)
 
@@ -124,7 +123,7 @@ def test_direct_door_encodes_a_film_once_and_then_knows_its_digest(reasoner, enc
     run(reasoner, with_image(b"film"))
     run(reasoner, with_image(b"film"))
     digest = hashlib.sha256(b"film").hexdigest()
-    request = ReadRequest((Message("user", "And now?"),), SamplingParams(), image_digest=digest)
+    request = ReadRequest((Message("user", "And now?"),), ReadingSettings(), image_digest=digest)
     assert run(reasoner, request)[-1].reading.film.image_digest == digest
     assert encoder.num_calls == 1
 
@@ -144,7 +143,7 @@ def test_a_conversation_may_have_no_film(reasoner, engine):
 
 
 def test_token_limit_is_a_state_of_the_reading(reasoner):
-    last = run(reasoner, ask("count 9", sampling={"max_tokens": 3}))[-1]
+    last = run(reasoner, ask("count 9", max_tokens=3))[-1]
     assert last.finish_reason == "length"
     assert last.reading.outcome == "truncated"
 
@@ -198,9 +197,8 @@ def test_a_film_over_the_whole_cache_is_used_but_not_kept():
 
 def test_several_traces_make_one_reading(reasoner, engine):
     usages = []
-    request = dataclasses.replace(
-        with_image(b"film"), sampling=SamplingParams(temperature=1.0, seed=2**64 - 2), num_traces=3
-    )
+    settings = ReadingSettings(temperature=1.0, seed=2**64 - 2, num_traces=3)
+    request = dataclasses.replace(with_image(b"film"), settings=settings)
     parts = run(reasoner, request, usages=usages)
     assert "".join(part.text for part in parts) == TRAINED_FORM
     reading = parts[-1].reading
@@ -214,9 +212,7 @@ def test_several_traces_make_one_reading(reasoner, engine):
 
 
 def test_cancelling_ends_every_trace(reasoner, engine):
-    request = dataclasses.replace(
-        ask("count 1000"), sampling=SamplingParams(temperature=1.0), num_traces=2
-    )
+    request = ask("count 1000", temperature=1.0, num_traces=2)
     parts = reasoner.answer(request, Cancellation(), id)
     next(parts)
     parts.close()
@@ -225,9 +221,7 @@ def test_cancelling_ends_every_trace(reasoner, engine):
 
 def test_a_full_queue_takes_no_trace_of_many(reasoner, engine):
     engine.max_queue = 0
-    request = dataclasses.replace(
-        ask("count 1000"), sampling=SamplingParams(temperature=1.0), num_traces=3
-    )
+    request = ask("count 1000", temperature=1.0, num_traces=3)
     with pytest.raises(CapacityError):
         run(reasoner, request)
     assert all(one.cancelled.is_set() for one in engine.generations)
@@ -241,15 +235,13 @@ def test_the_number_of_traces_has_bounds(num_traces):
 
 def test_traces_are_sampled_unless_told_how():
     request = ReadRequest.from_inputs({"prompt": b"Read.", "num_traces": 2})
-    assert request.sampling.temperature == DEFAULT_TEMPERATURE_OF_TRACES
+    assert request.settings.temperature == TEMPERATURE_OF_SEVERAL_TRACES
     with pytest.raises(BadRequestError, match="all be the same"):
         ReadRequest.from_inputs({"prompt": b"Read.", "num_traces": 2, "temperature": 0.0})
 
 
 def test_an_answer_by_a_schema_has_no_labels(reasoner, engine):
-    reading = run(reasoner, dataclasses.replace(ask(), answer_format='{"type": "object"}'))[
-        -1
-    ].reading
+    reading = run(reasoner, ask(answer_format='{"type": "object"}'))[-1].reading
     assert engine.requests[0].answer_format == '{"type": "object"}'
     assert reading.unknown_labels == ()
     assert not [finding for finding in reading.findings if finding.in_answer]
@@ -339,7 +331,7 @@ def test_internal_errors_reach_neither_client_nor_log_with_content(reasoner, cap
         ({"prompt": b"x", "image_digest": b"../etc"}, "64 lower-case"),
         ({"prompt": b"\xff"}, "UTF-8"),
         ({"prompt": b" "}, "empty"),
-        ({"prompt": b"x", "max_tokens": 0}, "at least 1"),
+        ({"prompt": b"x", "max_tokens": 0}, "from 1 to"),
         ({"prompt": b"x", "top_p": 0.0}, "over 0"),
         ({"prompt": b"x", "visual_tokens": np.zeros((4, 8))}, "need grid and film"),
         (
@@ -379,14 +371,14 @@ def test_inputs_become_a_request():
         }
     )
     assert request.messages == (Message("user", "Hello"),)
-    assert request.sampling == SamplingParams(seed=7)
+    assert request.settings == ReadingSettings(seed=7)
     assert request.encoded.info == info
     assert request.encoded.visual.grid == (4, 4)
 
 
 def test_tensors_keep_their_values():
-    seed = next(spec for spec in REASON_MODEL.inputs if spec.name == "seed")
-    for spec, value in ((PROMPT, b"a\0b"), (TEMPERATURE, 0.7), (seed, 2**64 - 1)):
+    temperature, seed = SETTING_TENSORS["temperature"], SETTING_TENSORS["seed"]
+    for spec, value in ((PROMPT, b"a\0b"), (temperature, 0.7), (seed, 2**64 - 1)):
         assert read_tensor(make_array(value, spec), spec) == value
     tokens = np.arange(6, dtype=np.float32).reshape(2, 3)
     copy = read_tensor(tokens, VISUAL_TOKENS)

@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cxr_reason.contract import DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE_OF_TRACES
 from cxr_reason.errors import BadRequestError, ServerError
 from cxr_reason.prompts import FIND_ABNORMALITIES
+from cxr_reason.settings import TEMPERATURE_OF_SEVERAL_TRACES, ReadingSettings
 
 if TYPE_CHECKING:
     from cxr_reason.engine.base import Engine
@@ -50,10 +50,10 @@ def evaluate(
     ] = 1,
     temperature: Annotated[
         float, typer.Option(help="Of the traces, where there are several.")
-    ] = DEFAULT_TEMPERATURE_OF_TRACES,
+    ] = TEMPERATURE_OF_SEVERAL_TRACES,
     max_tokens: Annotated[
         int, typer.Option(help="Limit of generated tokens.")
-    ] = DEFAULT_MAX_TOKENS,
+    ] = ReadingSettings.max_tokens,
     prompt: Annotated[
         str, typer.Option(help="Plain text, or a JSON list of chat messages.")
     ] = FIND_ABNORMALITIES,

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from cxr_reason import connect, load
+from cxr_reason.cli.reading_options import with_reading_options
 from cxr_reason.cli.render import print_result, print_stream
-from cxr_reason.client import Client, Settings
+from cxr_reason.client import Client
 from cxr_reason.client.batch import DEFAULT_CONCURRENCY
-from cxr_reason.client.client import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S
-from cxr_reason.contract import (
-    DEFAULT_MAX_TOKENS,
-    DEFAULT_NUM_TRACES,
-    DEFAULT_SEED,
-    DEFAULT_TEMPERATURE,
-    DEFAULT_TEMPERATURE_OF_TRACES,
-    DEFAULT_TOP_P,
-    LABEL_ANSWER,
-    MAX_NUM_TRACES,
-)
+from cxr_reason.client.client import DEFAULT_ADDRESS
 from cxr_reason.errors import BadRequestError, CxrError, InputError
 from cxr_reason.prompts import FIND_ABNORMALITIES
 from cxr_reason.reading.reading import Reading
 
 
+@with_reading_options
 def read(
     files: Annotated[
         list[Path], typer.Argument(help="DICOM, PNG or JPEG files, each of a frontal chest film.")
@@ -48,33 +41,6 @@ def read(
     prompt: Annotated[
         str, typer.Option(help="Plain text, or a JSON list of chat messages.")
     ] = FIND_ABNORMALITIES,
-    max_tokens: Annotated[
-        int, typer.Option(help="Limit of generated tokens.")
-    ] = DEFAULT_MAX_TOKENS,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            help="0 takes the most likely token each time; at most 2.",
-            show_default=f"{DEFAULT_TEMPERATURE:g}, with several traces "
-            f"{DEFAULT_TEMPERATURE_OF_TRACES:g}",
-        ),
-    ] = None,
-    top_p: Annotated[float, typer.Option(help="Nucleus probability, over 0 to 1.")] = DEFAULT_TOP_P,
-    seed: Annotated[int, typer.Option(help="Same seed, same text.")] = DEFAULT_SEED,
-    num_traces: Annotated[
-        int,
-        typer.Option(
-            help=f"Traces to sample, at most {MAX_NUM_TRACES}; more than one gives each finding a "
-            "probability."
-        ),
-    ] = DEFAULT_NUM_TRACES,
-    answer_format: Annotated[
-        str | None,
-        typer.Option(help=f'What the answer is held to: "{LABEL_ANSWER}", or a JSON schema.'),
-    ] = None,
-    timeout_s: Annotated[
-        float, typer.Option(help="Seconds until the request for a film is given up.")
-    ] = DEFAULT_TIMEOUT_S,
     concurrency: Annotated[
         int, typer.Option(help="Films at a time, where there are several.")
     ] = DEFAULT_CONCURRENCY,
@@ -86,6 +52,8 @@ def read(
             '{"file", "error"} each, as they finish.',
         ),
     ] = False,
+    *,
+    settings: dict[str, Any],
 ) -> None:
     """Read films: one with its reasoning as it is generated, several with a line each.
 
@@ -95,18 +63,10 @@ def read(
 
     Example: cxr-reason read film.dcm --engine engines/nano
     """
-    settings: Settings = {
-        "prompt": prompt,
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_p": top_p,
-        "seed": seed,
-        "num_traces": num_traces,
-        "answer_format": answer_format,
-    }
+    settings["prompt"] = prompt
     # With --json, stdout is for the readings alone.
     console = Console(stderr=as_json)
-    with _open_client(server, engine, timeout_s) as client:
+    with _open_client(server, engine) as client:
         if len(files) > 1:
             _read_many(client, console, files, concurrency, settings, as_json=as_json)
             return
@@ -115,12 +75,12 @@ def read(
         sys.stdout.write(reading.to_json() + "\n")
 
 
-def _open_client(server: str | None, engine: Path | None, timeout_s: float) -> Client:
+def _open_client(server: str | None, engine: Path | None) -> Client:
     if engine is None:
-        return connect(server, timeout_s=timeout_s)
+        return connect(server)
     if server is not None:
         raise BadRequestError("read: --server and --engine; give one of them")
-    return load(engine, timeout_s=timeout_s)
+    return load(engine)
 
 
 def _read_many(
@@ -128,7 +88,7 @@ def _read_many(
     console: Console,
     files: list[Path],
     concurrency: int,
-    settings: Settings,
+    settings: Mapping[str, Any],
     *,
     as_json: bool,
 ) -> None:

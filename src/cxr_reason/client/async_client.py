@@ -16,10 +16,11 @@ from cxr_reason.client.exchange import GRACE_S
 from cxr_reason.client.images import Image
 from cxr_reason.client.open_transport import DEFAULT_ADDRESS, ended_early, open_transport
 from cxr_reason.client.retries import DEFAULT_MAX_RETRIES, Retries
-from cxr_reason.client.settings import DEFAULT_TIMEOUT_S, Settings, check_settings, make_call
+from cxr_reason.client.settings import Settings, check_settings, make_call
 from cxr_reason.client.transport import Delivery, Transport
 from cxr_reason.errors import CxrError
 from cxr_reason.reading.reading import Reading
+from cxr_reason.settings import ReadingSettings, check_setting
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,11 +36,11 @@ class AsyncClient:
         self,
         address: str = DEFAULT_ADDRESS,
         *,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
+        timeout_s: float = ReadingSettings.timeout_s,
         max_retries: int = DEFAULT_MAX_RETRIES,
         transport: Transport | None = None,
     ) -> None:
-        self._timeout_s = timeout_s
+        self._timeout_s = check_setting("timeout_s", timeout_s)
         self._max_retries = max_retries
         self._transport = transport or open_transport(address)
 

@@ -95,9 +95,13 @@ async def read_all_async(
 
 def _check(concurrency: int, settings: Settings) -> None:
     if concurrency < 1:
-        raise BadRequestError(f"concurrency: {concurrency}; must be at least 1")
+        raise BadRequestError(
+            f"concurrency: {concurrency}; must be at least 1", param="concurrency"
+        )
     if settings.get("request_id") is not None:
-        raise BadRequestError("request_id: each film of many gets its own; leave it out")
+        raise BadRequestError(
+            "request_id: each film of many gets its own; leave it out", param="request_id"
+        )
 
 
 def _read_one(

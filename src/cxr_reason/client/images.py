@@ -53,7 +53,9 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
     if isinstance(image, np.ndarray):
         return _encode_array(image, bits_stored)
     if bits_stored is not None:
-        raise BadRequestError("bits_stored: only for an array; every other image knows its own")
+        raise BadRequestError(
+            "bits_stored: only for an array; every other image knows its own", param="bits_stored"
+        )
     if isinstance(image, bytes):
         return image
     if isinstance(image, str | os.PathLike):
@@ -66,7 +68,8 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
         return _encode_picture(image)
     raise BadRequestError(
         f"image: {type(image).__name__}; give a path, bytes, a pydicom Dataset, a PIL image or a "
-        "NumPy array"
+        "NumPy array",
+        param="image",
     )
 
 
@@ -85,7 +88,8 @@ def _encode_dataset(dataset: Any) -> bytes:
     except (AttributeError, ValueError, TypeError) as error:
         raise BadRequestError(
             "image: the pydicom Dataset cannot be written as a file; it needs `file_meta` with its "
-            "transfer syntax"
+            "transfer syntax",
+            param="image",
         ) from error
     return file.getvalue()
 
@@ -94,7 +98,8 @@ def _encode_picture(picture: Any) -> bytes:
     if picture.mode not in _PIL_MODES:
         raise BadRequestError(
             f"image: a PIL image of mode {picture.mode!r}; convert it to one of "
-            f"{', '.join(_PIL_MODES)}"
+            f"{', '.join(_PIL_MODES)}",
+            param="image",
         )
     file = BytesIO()
     picture.save(file, "PNG", compress_level=_FAST)
@@ -105,22 +110,27 @@ def _encode_array(pixels: NDArray[Any], bits_stored: int | None) -> bytes:
     if pixels.ndim != 2 or 0 in pixels.shape or pixels.dtype.kind not in "ui":
         raise BadRequestError(
             f"image: an array of shape {list(pixels.shape)} and type {pixels.dtype}; give integers "
-            "of shape [H, W]"
+            "of shape [H, W]",
+            param="image",
         )
     if bits_stored is None:
         if pixels.dtype != np.uint8:
             raise BadRequestError(
                 f"bits_stored: missing; say how many bits of {pixels.dtype} are significant, for "
-                "example 12"
+                "example 12",
+                param="bits_stored",
             )
         bits_stored = 8
     if not 1 <= bits_stored <= 16:
-        raise BadRequestError(f"bits_stored: {bits_stored}; must be from 1 to 16")
+        raise BadRequestError(
+            f"bits_stored: {bits_stored}; must be from 1 to 16", param="bits_stored"
+        )
     white = 2**bits_stored - 1
     if pixels.min() < 0 or pixels.max() > white:
         raise BadRequestError(
             f"image: values from {pixels.min()} to {pixels.max()}; {bits_stored} bits hold 0 to "
-            f"{white}"
+            f"{white}",
+            param="image",
         )
     # A PNG has 8 or 16 bits, and its largest value is white.
     full, dtype, depth = (255, np.uint8, 8) if bits_stored <= 8 else (65_535, np.uint16, 16)

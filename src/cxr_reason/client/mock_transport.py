@@ -9,24 +9,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cxr_reason import __version__
 from cxr_reason.client.transport import Call, Deliver, Request, Response, Transport
 from cxr_reason.contract import (
-    ANSWER_FORMAT,
-    DEFAULT_MAX_TOKENS,
-    DEFAULT_NUM_TRACES,
-    DEFAULT_SEED,
-    DEFAULT_TEMPERATURE,
-    DEFAULT_TOP_P,
     IMAGE,
     IMAGE_DIGEST,
-    MAX_TOKENS,
-    NUM_TRACES,
-    SEED,
-    TEMPERATURE,
-    TOP_P,
+    SETTING_TENSORS,
 )
 from cxr_reason.errors import (
     CxrError,
@@ -39,6 +29,7 @@ from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.source import hash_film
 from cxr_reason.reading.reading import Provenance, make_reading
 from cxr_reason.reading.trace import parse_trace
+from cxr_reason.settings import ReadingSettings
 from cxr_reason.usage import Usage
 
 Reply: TypeAlias = str | Iterable[str]
@@ -87,22 +78,21 @@ class MockTransport(Transport):
         film = self._find_film(request)
         reply = self._reply(request) if callable(self._reply) else self._reply
         words = re.findall(r"\S+\s*|\s+", reply) if isinstance(reply, str) else reply
-        max_tokens = int(request.inputs.get(MAX_TOKENS.name, DEFAULT_MAX_TOKENS))
+        settings = _settings(request)
         said: list[str] = []
         truncated = False
         for word in words:
-            if len(said) == max_tokens:
+            if len(said) == settings.max_tokens:
                 truncated = True
                 break
             said.append(word)
             yield Response(word)
         trace = parse_trace("".join(said), truncated=truncated)
-        num_traces = int(request.inputs.get(NUM_TRACES.name, DEFAULT_NUM_TRACES))
         reading = make_reading(
-            [trace] * num_traces,
+            [trace] * settings.num_traces,
             film=film,
             usage=_usage(len(said), has_film=film is not None),
-            provenance=_provenance(request, max_tokens, num_traces),
+            provenance=_provenance(settings),
         )
         yield Response("", trace.finish_reason, reading.to_json().encode())
 
@@ -163,10 +153,16 @@ def _usage(completion_tokens: int, *, has_film: bool) -> Usage:
     return Usage(10 + visual_tokens, visual_tokens, completion_tokens, 0.0, 0.0, 0.0)
 
 
-def _provenance(request: Request, max_tokens: int, num_traces: int) -> Provenance:
-    inputs = request.inputs
-    answer_format = inputs.get(ANSWER_FORMAT.name, b"")
-    assert isinstance(answer_format, bytes)
+def _settings(request: Request) -> ReadingSettings:
+    given: dict[str, Any] = {
+        name: value.decode() if isinstance(value, bytes) else value
+        for name, value in request.inputs.items()
+        if name in SETTING_TENSORS
+    }
+    return ReadingSettings(**given)
+
+
+def _provenance(settings: ReadingSettings) -> Provenance:
     return Provenance(
         software_version=__version__,
         backend="mock",
@@ -174,11 +170,11 @@ def _provenance(request: Request, max_tokens: int, num_traces: int) -> Provenanc
         engine_digest="0" * 64,
         checkpoint_digest="0" * 64,
         model_notice="a mock: no model read the film",
-        max_tokens=max_tokens,
-        temperature=float(inputs.get(TEMPERATURE.name, DEFAULT_TEMPERATURE)),
-        top_p=float(inputs.get(TOP_P.name, DEFAULT_TOP_P)),
-        seed=int(inputs.get(SEED.name, DEFAULT_SEED)),
-        num_traces=num_traces,
-        answer_format=answer_format.decode(),
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        seed=settings.seed,
+        num_traces=settings.num_traces,
+        answer_format=settings.answer_format,
         calibration="",
     )

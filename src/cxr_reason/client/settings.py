@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from cxr_reason.client.images import Image, SentFilm, encode_image
 from cxr_reason.client.transport import Request, Value
-from cxr_reason.client.wire import encode_value
-from cxr_reason.contract import (
-    ANSWER_FORMAT,
-    IMAGE,
-    IMAGE_DIGEST,
-    MAX_TOKENS,
-    NUM_TRACES,
-    PROMPT,
-    SEED,
-    TEMPERATURE,
-    TOP_P,
-)
+from cxr_reason.contract import IMAGE, IMAGE_DIGEST, PROMPT, SETTING_TENSORS
+from cxr_reason.errors import BadRequestError
 from cxr_reason.prompts import FIND_ABNORMALITIES
-
-DEFAULT_TIMEOUT_S = 600.0  # 2,048 tokens of a 3B model on two CPU cores take about four minutes
-
-_SAMPLING = (MAX_TOKENS, TEMPERATURE, TOP_P, SEED, NUM_TRACES)
+from cxr_reason.settings import SETTINGS, ReadingSettings
 
 
 class TurnSettings(TypedDict, total=False):
     """What a turn of a conversation may say beside its prompt; None is the same as left out.
 
+    The first seven are those of `cxr_reason.settings.ReadingSettings`: their bounds and meanings
+    are given there. The server decides what is left out, and the client `timeout_s`.
+
     Attributes:
-        max_tokens: Limit of generated tokens, at least 1. Without it, and the next five, the server
-            decides.
-        temperature: 0 is greedy; at most 2.
-        top_p: Nucleus probability, over 0 to 1.
-        seed: Same seed, same text; 0 to 2^64 - 1.
-        num_traces: Sampled traces of the film, 1 to 16; more than one gives probabilities.
+        max_tokens: Limit of generated tokens of each trace.
+        temperature: 0 is greedy.
+        top_p: Nucleus probability.
+        seed: Same seed, same text.
+        num_traces: Sampled traces of the film; more than one gives probabilities.
         answer_format: What the answer is held to: "labels", or a JSON schema, as text or mapping.
+        timeout_s: Seconds for the request.
         bits_stored: Significant bits of a film given as an array (`images.encode_image`).
-        timeout_s: Seconds for the request, from sending the film to the last token, retries
-            included; else the client's.
-        request_id: Name of the request; random unless given. Who knows it can stop the request:
-            it must not be guessable.
+        request_id: Name of the request; random unless given. Anyone who knows it can stop the
+            request: it must not be guessable.
     """
 
     max_tokens: int | None
@@ -52,8 +39,8 @@ class TurnSettings(TypedDict, total=False):
     seed: int | None
     num_traces: int | None
     answer_format: str | Mapping[str, Any] | None
-    bits_stored: int | None
     timeout_s: float | None
+    bits_stored: int | None
     request_id: str | None
 
 
@@ -67,15 +54,21 @@ class Settings(TurnSettings, total=False):
     prompt: str
 
 
-def check_settings(settings: Mapping[str, object]) -> None:
-    """Refuse names that are not settings, as Python does for a function's arguments.
+def check_settings(settings: Mapping[str, object]) -> ReadingSettings:
+    """Refuse what is no setting, as Python does for a function's arguments, and wrong values.
+
+    Returns:
+        The settings of the reading, with the default of each that is left out.
 
     Raises:
         TypeError: A name is not that of a setting.
+        BadRequestError: A value cannot be used.
     """
     allowed = Settings.__optional_keys__
     if unknown := sorted(settings.keys() - allowed):
         raise TypeError(f"unknown setting {unknown[0]!r}; allowed: {', '.join(sorted(allowed))}")
+    given: dict[str, Any] = {name: settings[name] for name in _given(settings)}
+    return ReadingSettings(**given)
 
 
 def make_call(image: Image | None, settings: Settings, *, default_timeout_s: float) -> Request:
@@ -88,28 +81,33 @@ def make_call(image: Image | None, settings: Settings, *, default_timeout_s: flo
         default_timeout_s: Seconds, unless the settings say.
 
     Raises:
+        TypeError: A name is not that of a setting.
         InputError: The film or a setting cannot be used; its subclasses say why.
     """
-    inputs: dict[str, Value] = {PROMPT.name: settings.get("prompt", FIND_ABNORMALITIES).encode()}
-    bits_stored = settings.get("bits_stored")
+    checked = check_settings(settings)
+    inputs: dict[str, Value] = {PROMPT.name: _encode_prompt(settings)}
     if isinstance(image, SentFilm):
         inputs[IMAGE_DIGEST.name] = image.digest.encode()
     elif image is not None:
-        inputs[IMAGE.name] = encode_image(image, bits_stored=bits_stored)
-    for tensor in _SAMPLING:
-        value = settings.get(tensor.name)
-        if value is not None:
-            assert isinstance(value, int | float)
-            encode_value(value, tensor)  # what no transport could send is refused here
-            inputs[tensor.name] = value
-    answer_format = settings.get("answer_format")
-    if answer_format is not None:
-        if not isinstance(answer_format, str):
-            answer_format = json.dumps(answer_format)
-        inputs[ANSWER_FORMAT.name] = answer_format.encode()
-    timeout_s = settings.get("timeout_s")
+        inputs[IMAGE.name] = encode_image(image, bits_stored=settings.get("bits_stored"))
+    # What is left out is not sent: its default is the server's.
+    for name in _given(settings) & SETTING_TENSORS.keys():
+        value = getattr(checked, name)
+        inputs[name] = value.encode() if isinstance(value, str) else value
+    has_timeout = settings.get("timeout_s") is not None
     return Request(
         inputs,
         settings.get("request_id") or uuid.uuid4().hex,
-        default_timeout_s if timeout_s is None else timeout_s,
+        checked.timeout_s if has_timeout else default_timeout_s,
     )
+
+
+def _encode_prompt(settings: Settings) -> bytes:
+    try:
+        return settings.get("prompt", FIND_ABNORMALITIES).encode()
+    except (AttributeError, UnicodeEncodeError):  # without the cause: it quotes the prompt
+        raise BadRequestError("prompt: must be valid Unicode text", param="prompt") from None
+
+
+def _given(settings: Mapping[str, object]) -> set[str]:
+    return {name for name in SETTINGS if settings.get(name) is not None}

@@ -9,8 +9,9 @@ from typing import Any
 from tritonclient.grpc import service_pb2
 
 from cxr_reason.client.transport import Value
-from cxr_reason.contract import DataType, ModelSpec, TensorSpec
+from cxr_reason.contract import ModelSpec, TensorSpec
 from cxr_reason.errors import BadRequestError
+from cxr_reason.settings import DataType
 
 _FORMATS: dict[DataType, str] = {"FP32": "<f", "INT32": "<i", "UINT64": "<Q"}
 _LENGTH_PREFIX_BYTES = 4

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxr_reason.contract import DEFAULT_TEMPERATURE_OF_TRACES
 from cxr_reason.engine.base import SamplingParams
 from cxr_reason.errors import BadRequestError, DataError, EngineError
 from cxr_reason.evaluation.bootstrap import Estimate, Floats, draw_weights, estimate, mean_defined
@@ -27,6 +26,7 @@ from cxr_reason.evaluation.run import Run
 from cxr_reason.evaluation.scores import FilmScores, score_film
 from cxr_reason.findings import LABELS
 from cxr_reason.reading.trace import Outcome
+from cxr_reason.settings import TEMPERATURE_OF_SEVERAL_TRACES
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,7 +53,7 @@ class EvaluationSettings:
     """
 
     num_traces: int = 1
-    temperature: float = DEFAULT_TEMPERATURE_OF_TRACES
+    temperature: float = TEMPERATURE_OF_SEVERAL_TRACES
     max_tokens: int = SamplingParams.max_tokens
     seed: int = 0
     faithfulness: int = 100

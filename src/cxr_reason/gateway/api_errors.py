@@ -100,9 +100,7 @@ def as_api_error(error: Exception) -> ApiError:
     status = next((status for cls, status in _STATUS if isinstance(error, cls)), 500)
     if isinstance(error, CapacityError):
         return busy(error.message)
-    param = error.message.partition(":")[0] if isinstance(error, InputError) else None
-    is_name = param is not None and param.replace("_", "").isalnum()
-    return ApiError(status, error.message, code=error.code, param=param if is_name else None)
+    return ApiError(status, error.message, code=error.code, param=error.param)
 
 
 def error_object(error: ApiError) -> dict[str, Any]:

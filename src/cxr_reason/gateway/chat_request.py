@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cxr_reason.client import Settings
-from cxr_reason.contract import MAX_NUM_TRACES
 from cxr_reason.gateway.api_errors import ApiError, bad_request
+from cxr_reason.settings import check_setting
 
 # They describe the request or its storage, and change no answer here.
 _IGNORED = frozenset(
@@ -34,6 +34,16 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": (None, "none", "auto"),
     "tools": (None, []),
     "top_logprobs": (None, 0),
+}
+
+# OpenAI's names of the settings of a reading; of two names of one setting the later counts.
+_SETTINGS = {
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "seed": "seed",
+    "n": "num_traces",
 }
 
 
@@ -81,12 +91,13 @@ class _Body(BaseModel):
     messages: list[_Message] = Field(min_length=1)
     stream: bool = False
     stream_options: _StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    n: int | None = Field(None, ge=1, le=MAX_NUM_TRACES)
+    # Settings of a reading are checked where they are declared.
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    temperature: Any = None
+    top_p: Any = None
+    seed: Any = None
+    n: Any = None
     response_format: _ResponseFormat | None = None
 
 
@@ -116,6 +127,7 @@ def parse_chat(data: bytes, *, model: str) -> ChatRequest:
 
     Raises:
         ApiError: Not such a body, or another model; the message never quotes the content.
+        BadRequestError: A setting cannot be used.
     """
     try:
         body = _Body.model_validate_json(data)
@@ -136,19 +148,18 @@ def parse_chat(data: bytes, *, model: str) -> ChatRequest:
             "first user message",
             param="messages",
         )
-    settings: Settings = {
-        "prompt": json.dumps(messages),
-        "max_tokens": body.max_completion_tokens or body.max_tokens,
-        "temperature": body.temperature,
-        "top_p": body.top_p,
-        "seed": body.seed,
-        "num_traces": body.n,
-        "answer_format": _answer_format(body.response_format),
+    settings: dict[str, Any] = {
+        setting: check_setting(setting, value, given_as=name)
+        for name, setting in _SETTINGS.items()
+        if (value := getattr(body, name)) is not None
     }
+    if (answer_format := _answer_format(body.response_format)) is not None:
+        settings["answer_format"] = answer_format
+    settings["prompt"] = json.dumps(messages)
     options = body.stream_options
     return ChatRequest(
         urls[0] if urls else None,
-        settings,
+        cast(Settings, settings),
         body.stream,
         options is not None and options.include_usage,
     )

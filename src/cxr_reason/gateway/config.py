@@ -24,8 +24,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cxr_reason.client.settings import DEFAULT_TIMEOUT_S
 from cxr_reason.errors import BadRequestError
+from cxr_reason.settings import ReadingSettings, check_setting
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -109,15 +109,14 @@ class GatewayConfig:
     keys: tuple[Key, ...] = ()
     limits: Limits = field(default_factory=Limits)
     model: str = "cxr-reason"
-    timeout_s: float = DEFAULT_TIMEOUT_S
+    timeout_s: float = ReadingSettings.timeout_s
     allow_anonymous: bool = False
     allowed_image_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
             raise BadRequestError("model: must be a name")
-        if not isinstance(self.timeout_s, int | float) or not self.timeout_s > 0:
-            raise BadRequestError("timeout_s: must be a number over 0")
+        check_setting("timeout_s", self.timeout_s)
         if not isinstance(self.allow_anonymous, bool):
             raise BadRequestError("allow_anonymous: must be true or false")
         for host in self.allowed_image_hosts:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -19,22 +19,16 @@ from cxr_reason.client import (
     Settings,
     TextEvent,
 )
+from cxr_reason.contract import SETTING_TENSORS
 from cxr_reason.errors import CxrError
 from cxr_reason.gateway.api_errors import as_api_error, bad_request, error_object
 from cxr_reason.gateway.config import Limits
 from cxr_reason.gateway.films import check_film_size
 from cxr_reason.gateway.sse import make_event
+from cxr_reason.settings import parse_setting
 
-_NUMBERS: dict[str, Callable[[str], int | float]] = {
-    "max_tokens": int,
-    "temperature": float,
-    "top_p": float,
-    "seed": int,
-    "num_traces": int,
-}
 _FLAGS = {"true": True, "false": False}
-_TEXTS = ("prompt", "answer_format", "image_digest", "stream")
-_FIELDS = ("film", *_TEXTS, *_NUMBERS)
+_FIELDS = ("film", "image_digest", "prompt", "stream", *SETTING_TENSORS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,8 @@ async def parse_form(
     """Read a multipart form.
 
     Raises:
-        ApiError: The body is not such a form, a field is unknown, or its value cannot be used.
+        ApiError: The body is not such a form, or a field is unknown.
+        BadRequestError: A setting cannot be used.
     """
     if not headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise bad_request("body: must be multipart/form-data with the file in the field `film`")
@@ -106,17 +101,16 @@ async def _read(form: FormData, limits: Limits) -> ReadingRequest:
         fields[name] = value
     film = await _read_film(fields, limits)
     settings: dict[str, Any] = {
-        name: _read_number(name, fields[name]) for name in _NUMBERS if fields.get(name)
+        name: parse_setting(name, fields[name]) for name in SETTING_TENSORS if fields.get(name)
     }
-    for name in ("prompt", "answer_format"):
-        if fields.get(name):
-            settings[name] = fields[name]
+    if fields.get("prompt"):
+        settings["prompt"] = fields["prompt"]
     if film is None and "prompt" not in settings:
         raise bad_request("film: missing; send a DICOM, PNG or JPEG file", param="film")
     stream = _FLAGS.get(fields.get("stream", "false"))
     if stream is None:
         raise bad_request("stream: must be `true` or `false`", param="stream")
-    return ReadingRequest(film, Settings(**settings), stream)  # type: ignore[typeddict-item]
+    return ReadingRequest(film, cast(Settings, settings), stream)
 
 
 async def _read_film(fields: dict[str, Any], limits: Limits) -> bytes | SentFilm | None:
@@ -129,10 +123,3 @@ async def _read_film(fields: dict[str, Any], limits: Limits) -> bytes | SentFilm
     upload: UploadFile = fields["film"]
     check_film_size(upload.size or 0, limits.max_film_bytes)
     return await upload.read()
-
-
-def _read_number(name: str, text: str) -> int | float:
-    try:
-        return _NUMBERS[name](text)
-    except ValueError as error:
-        raise bad_request(f"{name}: not a number", param=name) from error

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cxr_reason import __version__
-from cxr_reason.contract import LABEL_ANSWER
 from cxr_reason.engine.base import (
     Engine,
     FinishReason,
@@ -22,6 +21,7 @@ from cxr_reason.reader.request import ReadRequest
 from cxr_reason.reading.consensus import UNCALIBRATED, Calibration
 from cxr_reason.reading.reading import Provenance, Reading, make_reading
 from cxr_reason.reading.trace import parse_trace
+from cxr_reason.settings import LABEL_ANSWER
 from cxr_reason.usage import Usage
 
 
@@ -100,7 +100,7 @@ class Reader:
                             request.messages,
                             film.visual if film else None,
                             sampling,
-                            request.answer_format,
+                            request.settings.answer_format,
                         )
                     )
                 )
@@ -139,7 +139,7 @@ class Reader:
         generations: Sequence[Generation],
         outputs: Sequence[_Output],
     ) -> Reading:
-        has_labels = request.answer_format in ("", LABEL_ANSWER)
+        has_labels = request.settings.answer_format in ("", LABEL_ANSWER)
         return make_reading(
             [
                 parse_trace(
@@ -169,7 +169,7 @@ class Reader:
         return request.encoded
 
     def _provenance(self, request: ReadRequest) -> Provenance:
-        manifest, sampling = self._engine.manifest, request.sampling
+        manifest, settings = self._engine.manifest, request.settings
         return Provenance(
             software_version=__version__,
             backend=manifest.backend,
@@ -177,13 +177,13 @@ class Reader:
             engine_digest=manifest.digest,
             checkpoint_digest=manifest.checkpoint_digest,
             model_notice=manifest.model_notice,
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-            num_traces=request.num_traces,
-            answer_format=request.answer_format,
-            calibration=self._calibration.source if request.num_traces > 1 else "",
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=settings.seed,
+            num_traces=settings.num_traces,
+            answer_format=settings.answer_format,
+            calibration=self._calibration.source if settings.num_traces > 1 else "",
         )
 
 
@@ -194,8 +194,10 @@ class _Output:
 
 
 def _samplings(request: ReadRequest) -> Iterator[SamplingParams]:
-    for index in range(request.num_traces):
-        yield replace(request.sampling, seed=(request.sampling.seed + index) % 2**64)
+    settings = request.settings
+    for index in range(settings.num_traces):
+        seed = (settings.seed + index) % 2**64
+        yield SamplingParams(settings.max_tokens, settings.temperature, settings.top_p, seed)
 
 
 def _collect(generation: Generation) -> _Output:

@@ -11,28 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_reason.contract import (
-    ANSWER_FORMAT,
-    DEFAULT_NUM_TRACES,
-    DEFAULT_TEMPERATURE_OF_TRACES,
     FILM,
     GRID,
     IMAGE,
     IMAGE_DIGEST,
-    MAX_NUM_TRACES,
-    MAX_TOKENS,
-    NUM_TRACES,
     PROMPT,
-    SEED,
-    TEMPERATURE,
-    TOP_P,
+    SETTING_TENSORS,
     VISUAL_TOKENS,
 )
-from cxr_reason.engine.base import SamplingParams, VisualInput
+from cxr_reason.engine.base import VisualInput
 from cxr_reason.errors import BadRequestError
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.kernels.preprocess.geometry import has_whole_blocks
 from cxr_reason.prompts import Message, parse_prompt
 from cxr_reason.reader.film_cache import EncodedFilm
+from cxr_reason.settings import ReadingSettings
 
 # Of a tensor of shape [1] its one element, of every other the array.
 Value: TypeAlias = "bytes | int | float | npt.NDArray[Any]"
@@ -46,18 +39,14 @@ class ReadRequest:
 
     Attributes:
         messages: The conversation.
-        sampling: How tokens are chosen; trace k has the seed after its seed by k.
-        num_traces: Sampled traces of the film.
-        answer_format: What the answer is held to: "", `LABEL_ANSWER` or a JSON schema.
+        settings: How the film is read.
         encoded: The film as `preprocess` and `vision` made it (the ensemble).
         image: The bytes of the film's file, or a data: URL of it.
         image_digest: SHA-256 of the file of a film that was sent before.
     """
 
     messages: tuple[Message, ...]
-    sampling: SamplingParams
-    num_traces: int = DEFAULT_NUM_TRACES
-    answer_format: str = ""
+    settings: ReadingSettings
     encoded: EncodedFilm | None = None
     image: bytes | None = None
     image_digest: str | None = None
@@ -71,38 +60,27 @@ class ReadRequest:
         """
         ways = [spec.name for spec in (IMAGE, IMAGE_DIGEST, VISUAL_TOKENS) if spec.name in inputs]
         if len(ways) > 1:
-            raise BadRequestError(f"film: give one of {', '.join(ways)}, not several")
+            raise BadRequestError(
+                f"film: give one of {', '.join(ways)}, not several", param=ways[-1]
+            )
         image = inputs.get(IMAGE.name)
         assert image is None or isinstance(image, bytes)
         return cls(
             messages=parse_prompt(as_text(inputs[PROMPT.name], PROMPT.name)),
-            sampling=_read_sampling(inputs),
-            num_traces=_read_num_traces(inputs),
-            answer_format=as_text(inputs.get(ANSWER_FORMAT.name, b""), ANSWER_FORMAT.name),
+            settings=_read_settings(inputs),
             encoded=_read_encoded(inputs),
             image=image,
             image_digest=_read_digest(inputs),
         )
 
 
-def _read_sampling(inputs: Mapping[str, Value]) -> SamplingParams:
-    names = [spec.name for spec in (MAX_TOKENS, TEMPERATURE, TOP_P, SEED)]
-    given: dict[str, Any] = {name: inputs[name] for name in names if name in inputs}
-    if _read_num_traces(inputs) > 1:
-        given.setdefault(TEMPERATURE.name, DEFAULT_TEMPERATURE_OF_TRACES)
-        if given[TEMPERATURE.name] == 0.0:
-            raise BadRequestError(
-                "temperature: 0 with several traces, which would all be the same; give more than 0"
-            )
-    return SamplingParams(**given)
-
-
-def _read_num_traces(inputs: Mapping[str, Value]) -> int:
-    value = inputs.get(NUM_TRACES.name, DEFAULT_NUM_TRACES)
-    assert isinstance(value, int)
-    if not 1 <= value <= MAX_NUM_TRACES:
-        raise BadRequestError(f"num_traces: {value}; must be from 1 to {MAX_NUM_TRACES}")
-    return value
+def _read_settings(inputs: Mapping[str, Value]) -> ReadingSettings:
+    given: dict[str, Any] = {
+        name: as_text(value, name) if isinstance(value, bytes) else value
+        for name, value in inputs.items()
+        if name in SETTING_TENSORS
+    }
+    return ReadingSettings(**given)
 
 
 def _read_digest(inputs: Mapping[str, Value]) -> str | None:
@@ -110,7 +88,10 @@ def _read_digest(inputs: Mapping[str, Value]) -> str | None:
         return None
     digest = as_text(inputs[IMAGE_DIGEST.name], IMAGE_DIGEST.name)
     if not _DIGEST.fullmatch(digest):
-        raise BadRequestError("image_digest: must be 64 lower-case hexadecimal digits (SHA-256)")
+        raise BadRequestError(
+            "image_digest: must be 64 lower-case hexadecimal digits (SHA-256)",
+            param=IMAGE_DIGEST.name,
+        )
     return digest
 
 
@@ -118,7 +99,9 @@ def _read_encoded(inputs: Mapping[str, Value]) -> EncodedFilm | None:
     if VISUAL_TOKENS.name not in inputs:
         return None
     if GRID.name not in inputs or FILM.name not in inputs:
-        raise BadRequestError("film: visual_tokens need grid and film of the same film")
+        raise BadRequestError(
+            "film: visual_tokens need grid and film of the same film", param=VISUAL_TOKENS.name
+        )
     tokens, grid = inputs[VISUAL_TOKENS.name], inputs[GRID.name]
     assert isinstance(tokens, np.ndarray)
     assert isinstance(grid, np.ndarray)
@@ -126,7 +109,8 @@ def _read_encoded(inputs: Mapping[str, Value]) -> EncodedFilm | None:
     if not has_whole_blocks((height, width)) or len(tokens) * 4 != height * width:
         raise BadRequestError(
             f"film: grid {height} x {width} does not match {len(tokens)} visual tokens; "
-            "both sides are even and four patches make one token"
+            "both sides are even and four patches make one token",
+            param=GRID.name,
         )
     info = FilmInfo.from_json(as_text(inputs[FILM.name], FILM.name))
     return EncodedFilm(VisualInput(tokens, (height, width)), info)
@@ -143,7 +127,7 @@ def as_text(value: Value, name: str) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         # Without the cause: its message quotes what was sent.
-        raise BadRequestError(f"{name}: must be UTF-8 text") from None
+        raise BadRequestError(f"{name}: must be UTF-8 text", param=name) from None
 
 
 def shorten(value: np.float32) -> float:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_reason.contract import DataType, ModelSpec, TensorSpec
+from cxr_reason.contract import ModelSpec, TensorSpec
 from cxr_reason.errors import BadRequestError
 from cxr_reason.reader.request import Value, shorten
+from cxr_reason.settings import DataType
 
 _NUMPY_TYPES: dict[DataType, type[np.generic]] = {
     "BYTES": np.object_,
@@ -33,7 +34,9 @@ def read_tensor(array: npt.NDArray[Any], spec: TensorSpec) -> Value:
         # The backend's array is a view of shared memory that ends with the request.
         return np.array(array, dtype=_NUMPY_TYPES[spec.dtype])
     if array.size != 1:
-        raise BadRequestError(f"{spec.name}: {array.size} elements; exactly 1 is allowed")
+        raise BadRequestError(
+            f"{spec.name}: {array.size} elements; exactly 1 is allowed", param=spec.name
+        )
     value = array.reshape(-1)[0]
     if spec.dtype == "BYTES":
         return bytes(value)
@@ -68,7 +71,9 @@ def read_inputs(pb_utils: Any, request: Any, spec: ModelSpec) -> dict[str, Value
         if received is not None:
             values[tensor.name] = read_tensor(received.as_numpy(), tensor)
         elif not tensor.optional:
-            raise BadRequestError(f"{tensor.name}: missing; it is {tensor.meaning}")
+            raise BadRequestError(
+                f"{tensor.name}: missing; it is {tensor.meaning}", param=tensor.name
+            )
     return values
 
 
