@@ -50,16 +50,16 @@ def load(
     calibration: str | os.PathLike[str] | None = None,
     timeout_s: float = ReadingSettings.timeout_s,
 ) -> Client:
-    """Load an engine into this process and return a client that asks it.
+    """Load an engine into this process and return a client that uses it.
 
     Args:
         engine: Folder made by `cxr-reason build`.
         config: How the engine runs: threads, requests that decode together, memory.
-        calibration: File that says what the share of several traces means (docs/engine.md).
+        calibration: File of thresholds for readings with several traces (docs/engine.md).
         timeout_s: Seconds for one request.
 
     Returns:
-        A client as `connect` returns it; closing it frees the engine.
+        The same kind of client as `connect` returns; closing it frees the engine.
 
     Raises:
         ArtifactError: The folder is not an engine that this release can run.

@@ -28,7 +28,7 @@ _VISION_DEFAULTS: dict[str, Any] = {
     "fullatt_block_indexes": [7, 15, 23, 31],
 }
 _REQUIRED = ("config.json", "tokenizer.json", "preprocessor_config.json")
-# Where releases of transformers keep the template; the first that is there counts.
+# Where releases of transformers keep the template; the first one found is used.
 _CHAT_TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 _DOWNLOAD = ("*.json", "*.jinja", "*.safetensors")
 
@@ -73,7 +73,7 @@ class Checkpoint:
 
     @property
     def notice(self) -> str:
-        """What the checkpoint says of itself to its users, or empty."""
+        """The notice that the checkpoint gives to its users, or empty."""
         return str(self.config.get(NOTICE_KEY, ""))
 
     @cached_property

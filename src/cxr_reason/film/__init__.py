@@ -1,1 +1,1 @@
-"""A film: encoded bytes → stored pixels, their display table, and what is known of them."""
+"""A film: encoded bytes → stored pixels, their display table, and attributes."""

@@ -1,6 +1,7 @@
 """DICOM bytes to stored pixels, display table and film record.
 
-The header is judged before any pixel is decoded, and error texts name nothing but short codes.
+The header is checked before any pixel is decoded. Error texts contain nothing of the file but short
+codes.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _VIEW_CODES = {  # PS3.16 CID 4010
 
 
 class DicomFilm(NamedTuple):
-    """What a DICOM file holds for us: see `cxr_reason.film.radiograph.Radiograph`."""
+    """What is read from a DICOM file: see `cxr_reason.film.radiograph.Radiograph`."""
 
     pixels: NDArray[np.uint16]
     display_table: NDArray[np.float32]

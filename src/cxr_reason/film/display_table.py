@@ -98,7 +98,7 @@ def build_display_table(pixels: NDArray[np.uint16], steps: GrayscaleSteps) -> ND
 
     Args:
         pixels: uint16 `[H, W]`, indices into the table. Read only if the header has no window.
-        steps: The header's side of it.
+        steps: What the header says about the gray values.
 
     Returns:
         float32 `[2**bits_stored]`, 0..1.
@@ -117,7 +117,7 @@ def build_display_table(pixels: NDArray[np.uint16], steps: GrayscaleSteps) -> ND
 
 
 def identity_table(bits: int) -> NDArray[np.float32]:
-    """Return float32 `[2**bits]`, v / (2**bits - 1): pictures that are already for display."""
+    """Return float32 `[2**bits]`, v / (2**bits - 1): images that are ready for display."""
     return np.linspace(0.0, 1.0, 1 << bits, dtype=np.float64).astype(np.float32)
 
 

@@ -88,7 +88,7 @@ class Header:
         return self._dataset.get_item(tag, keep_deferred=True).value if is_here else None
 
     def raw(self, keyword: str) -> bytes:
-        """Return the value as it stands in the file."""
+        """Return the value as it is in the file."""
         value = self._value(keyword)
         return value if isinstance(value, bytes) else b""
 

@@ -1,4 +1,4 @@
-"""What is known of a film without its pixels: travels with it and ends in the reading."""
+"""Attributes of a film besides its pixels: passed along with it and included in the reading."""
 
 from __future__ import annotations
 

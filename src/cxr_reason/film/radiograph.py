@@ -1,4 +1,4 @@
-"""Encoded bytes to a `Radiograph`: the one way a film comes into this package.
+"""Encoded bytes to a `Radiograph`: the only way by which a film enters this package.
 
 DICOM, PNG and JPEG are told apart by their first bytes, never by a name or a media type. Every
 size is checked on the encoded side before anything is decoded.
@@ -64,7 +64,7 @@ class Radiograph:
         pixels: uint16 `[H, W]`, values as stored; signed ones are offset by 2**(bits - 1).
         display_table: float32 `[2**bits]`, stored value to display intensity: 0 is black, 1 is
             white, and dense tissue such as bone is bright.
-        info: What else is known of the film.
+        info: Attributes of the film.
     """
 
     pixels: NDArray[np.uint16]

@@ -17,7 +17,7 @@ _HEAD = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;[\w.+-]+=[\w.+-]+)*;base64,", r
 
 @dataclass(frozen=True)
 class DataUrlHead:
-    """What stands before the payload of a `data:` URL.
+    """The part of a `data:` URL before its payload.
 
     Attributes:
         media_type: In lower case; empty where the URL gives none.
@@ -56,8 +56,8 @@ def hash_film(data: bytes) -> str:
     """Return the digest under which a film is known: the SHA-256 of its file, hexadecimal.
 
     Args:
-        data: The file, or a `data:` URL, of which the payload counts. A URL whose payload is not
-            valid base64 is hashed as it stands; decoding refuses it.
+        data: The file, or a `data:` URL, of which only the payload is hashed. A URL whose payload
+            is not valid base64 is hashed unchanged; decoding refuses it.
     """
     if is_data_url(data):
         with contextlib.suppress(binascii.Error):

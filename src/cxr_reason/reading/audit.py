@@ -1,7 +1,7 @@
 """A trace and its answer → findings with their evidence, and where the two contradict each other.
 
 This is what makes a reading auditable: each label of the answer is traced back to the sentences of
-the reasoning that speak of it, and a label without support, or a statement without a label, shows.
+the reasoning that mention it, so a label without support, or a statement without a label, is seen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ContradictionKind = Literal["absent_in_reasoning", "not_in_answer"]
 
 @dataclass(frozen=True)
 class Evidence:
-    """One sentence of the reasoning that speaks of a finding.
+    """One sentence of the reasoning that mentions a finding.
 
     Attributes:
         polarity: What it says: present, uncertain or absent.
@@ -37,12 +37,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """One of the fourteen labels, as far as the output speaks of it.
+    """One of the fourteen labels that the output mentions.
 
     Attributes:
         label: A name of `findings.LABELS`.
         status: "present" if the answer names it; else the strongest statement of the reasoning.
-            With several traces, what the probability means (`consensus.Calibration`).
+            With several traces, it follows from the probability (`consensus.Calibration`).
         in_answer: The answer names it.
         evidence: Sentences of the reasoning, in their order.
         probability: Share of the sampled traces that state it; None with one trace.
@@ -73,12 +73,12 @@ def audit_trace(trace: Trace) -> tuple[tuple[Finding, ...], tuple[Contradiction,
     """Trace the answer back to the reasoning.
 
     Returns:
-        Every label that the answer or the reasoning speaks of, and the labels on which the two
+        Every label that the answer or the reasoning mentions, and the labels on which the two
         differ (none where there is no answer); both in the order of `LABELS`.
     """
     statements = find_statements(trace.reasoning)
     stated = collect_labels(statements, "chexpert")
-    # What the rest implies of No Finding is no statement of the model's.
+    # No Finding that only follows from other labels is not a statement of the model.
     stated.pop(NO_FINDING, None)
     findings = tuple(
         Finding(
@@ -100,7 +100,7 @@ def _compare(
 ) -> ContradictionKind | None:
     if label in answer:
         return "absent_in_reasoning" if stated == "absent" else None
-    # Who states a child need not repeat its parent.
+    # An answer that names a child need not repeat its parent.
     is_covered = any(label in labels_above(named) for named in answer)
     return "not_in_answer" if stated == "present" and not is_covered else None
 

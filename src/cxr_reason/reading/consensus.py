@@ -1,7 +1,7 @@
 """Several sampled traces of one film → findings with probabilities.
 
 The share of traces that state a finding is the uncertainty that this project reports: a model that
-answers otherwise when it is asked again does not know. Self-consistency: Wang et al. 2022, arXiv
+answers differently when it is asked again is uncertain. Self-consistency: Wang et al. 2022, arXiv
 2203.11171.
 """
 
@@ -23,11 +23,11 @@ _UNCERTAIN_SUPPORT = 0.5
 
 @dataclass(frozen=True)
 class Threshold:
-    """Least probabilities of a label's states.
+    """The lowest probability for each state of a label.
 
     Attributes:
-        present: From here on it is present.
-        uncertain: From here on it is uncertain; below, absent.
+        present: From here on the label is present.
+        uncertain: From here on the label is uncertain; below, absent.
 
     Raises:
         BadRequestError: Not 0 < uncertain <= present <= 1.
@@ -53,14 +53,14 @@ class Calibration:
 
     Attributes:
         thresholds: Label to threshold.
-        source: What they were set on, for the reader of a reading.
+        source: The data that they were set on; shown in every reading.
     """
 
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     source: str = "default thresholds, not calibrated"
 
     def state_of(self, label: str, probability: float) -> Polarity:
-        """Return what a probability means for a label."""
+        """Return the state of a label that has this probability."""
         threshold = self.thresholds.get(label, Threshold())
         if probability >= threshold.present:
             return "present"
@@ -98,11 +98,11 @@ def read_calibration(path: Path) -> Calibration:
 def audit_traces(
     traces: Sequence[Trace], calibration: Calibration
 ) -> tuple[tuple[Finding, ...], tuple[Contradiction, ...]]:
-    """Audit the first trace, and give its findings what the others say of them.
+    """Audit the first trace, and combine its findings with those of the others.
 
     Args:
         traces: At least one. The first is the one that is shown: evidence points into it.
-        calibration: What a probability means.
+        calibration: Thresholds for the states.
 
     Returns:
         As `audit.audit_trace`. With several traces, every label that any of them supports, with its
@@ -124,7 +124,7 @@ def audit_traces(
 
 
 def support_of(trace: Trace) -> dict[str, float]:
-    """Return how far a trace supports each label it does not deny.
+    """Return how strongly a trace supports each label that it does not deny.
 
     1 where the answer names it; else 0.5 where the reasoning states it as uncertain.
     """

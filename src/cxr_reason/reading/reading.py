@@ -26,7 +26,7 @@ DISCLAIMER = "Research use only. Not a medical device; not for diagnosis."
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made the reading, so that it can be made again.
+    """How the reading was made, so that it can be repeated.
 
     Attributes:
         software_version: Version of cxr-reason.
@@ -34,13 +34,13 @@ class Provenance:
         precision: Precision of the decoder's weights.
         engine_digest: SHA-256 of the engine's manifest.
         checkpoint_digest: SHA-256 over the checkpoint's files.
-        model_notice: What the checkpoint says of itself, e.g. that it is untrained.
+        model_notice: Notice of the checkpoint to its users, e.g. that it is untrained.
         max_tokens: Limit of generated tokens.
         temperature: 0 is greedy.
         top_p: Nucleus probability.
-        seed: Seed of the sampling; trace k has the seed after it by k.
+        seed: Seed of the sampling; trace k, counted from 0, has the seed `seed + k`.
         num_traces: Sampled traces of the film.
-        answer_format: What the answer was held to: "", "labels" or a JSON schema.
+        answer_format: What the answer was constrained to: "", "labels" or a JSON schema.
         calibration: Where the thresholds of the findings' states come from.
     """
 
@@ -81,18 +81,18 @@ class Reading:
     Attributes:
         outcome: How the output ended: a value of `trace.Outcome`.
         issues: Values of `trace.Issue`.
-        findings: Labels that the answer or the reasoning speaks of, with their evidence.
+        findings: Labels that the answer or the reasoning mentions, with their evidence.
         contradictions: Labels on which answer and reasoning differ.
         differential: Sentences of the reasoning that leave several findings open.
-        sections: The reasoning by the parts of the film that it goes through.
+        sections: The reasoning, divided by the part of the film that it describes.
         unknown_labels: Other names in the answer, as written.
         reasoning: Text of the thinking.
         answer: Text of the answer.
         text: The whole output as generated. With several traces, the first.
         traces: All outputs, in the order of their seeds.
-        film: What is known of the film, or None in a turn without one.
+        film: Attributes of the film, or None in a turn without one.
         usage: Tokens and times.
-        provenance: What made it.
+        provenance: How it was made.
     """
 
     outcome: str

@@ -1,7 +1,7 @@
-"""A reasoning's text → its sections in the radiologist's terms, and what it leaves open.
+"""Text of a reasoning → its sections in the radiologist's terms, and what it leaves open.
 
-By rules on words, as the statements are: which part of the film a sentence speaks of, and where it
-holds several findings possible at once.
+As for statements, rules on words decide which part of the film a sentence is about, and whether it
+considers several findings possible.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ReasoningSection:
     """Sentences of a reasoning, one after another, on one part of the film.
 
     Attributes:
-        name: The part: one of the ten that a radiologist goes through, or the summary.
+        name: The part: one of the ten that a radiologist describes, or the summary.
         start: First character in the reading's `reasoning`.
         end: Index just after its last character.
     """
@@ -86,7 +86,7 @@ class Alternatives:
 
 
 def split_reasoning(reasoning: str) -> tuple[ReasoningSection, ...]:
-    """Return the sections of a reasoning; sentences that begin none go on with the last."""
+    """Return the sections; a sentence that begins none belongs to the one before it."""
     named = groupby(_name_sentences(reasoning), key=lambda item: item[0])
     sections = []
     for name, group in named:

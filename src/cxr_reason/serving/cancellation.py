@@ -1,4 +1,4 @@
-"""Watching live requests for cancellation, also while they wait and no text comes.
+"""Watches requests for cancellation, also while they wait in the queue and produce no text.
 
 Asking Triton whether a request is cancelled after its final response crashes the server (2.51, seen
 under load): the request is gone by then. So `watch` ends before the final response is sent, and it

@@ -1,4 +1,4 @@
-"""What Triton tells a client of an error, and the way of this package's log into Triton's."""
+"""Errors in the form in which Triton sends them, and this package's log sent to Triton's log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ends a server whose owner died without a chance to stop it, and removes what it left."""
+"""Stops a server if its owner process was killed, and removes the files that it left."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class TritonProcess:
         startup_timeout_s: Seconds until every model must be ready.
         exit_timeout_s: Seconds that requests under way get at the end.
         log_path: File for the server's log; None keeps it only while the server runs.
-        progress: Called with a short line whenever starting gets further.
+        progress: Called with a short line at each step of the start.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class TritonServer(TritonProcess):
         startup_timeout_s: Seconds until every model must be ready.
         exit_timeout_s: Seconds that requests under way get at the end.
         log_path: File for the server's log; None keeps it only while the server runs.
-        progress: Called with a short line whenever starting gets further.
+        progress: Called with a short line at each step of the start.
 
     Raises:
         ArtifactError: The folder is not an engine that this release can run.

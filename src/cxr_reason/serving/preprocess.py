@@ -1,4 +1,4 @@
-"""Steps 1 and 2: the bytes of a film → gray patches, their grid, and what is known of the film."""
+"""Steps 1 and 2: the bytes of a film → gray patches, their grid, and attributes of the film."""
 
 from __future__ import annotations
 

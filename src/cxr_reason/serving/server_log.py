@@ -1,4 +1,4 @@
-"""The log file of a running `tritonserver`, as far as people want to see it."""
+"""The log of a running `tritonserver`: its progress, and the lines that explain a failure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ServerLog:
                 yield f"loaded {match[1].decode()}"
 
     def tail(self) -> str:
-        """Return the last errors and warnings, or where there are none, the last lines."""
+        """Return the last errors and warnings, or, if there are none, the last lines."""
         lines = [line for line in self.path.read_bytes().splitlines() if line.strip()]
         important = [
             line for line in lines if _IMPORTANT.search(line) and not _EXPECTED.search(line)

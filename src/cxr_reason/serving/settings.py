@@ -25,7 +25,7 @@ class ServingSettings:
         engine_dir: The engine artifact.
         engine_config: How the engine runs.
         film_cache_mib: Memory for encoded films, in MiB; 0 keeps none.
-        calibration: File that says what the share of traces means; None for the default.
+        calibration: File of thresholds for several traces; None for the default.
     """
 
     engine_dir: Path

@@ -1,4 +1,4 @@
-"""Triton glue of the model that answers in a stream: `reason`."""
+"""Triton glue for the model that streams its response: `reason`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class StreamingModel:
         self._reader = Reader(engine, self._encode_film, self._films, calibration)
         self._threads = RequestThreads(settings.engine_config)
         self._watcher = CancellationWatcher()
-        # By request id. An entry goes when its request does.
+        # By request id. An entry is removed when its request ends.
         self._cancellations: WeakValueDictionary[str, Cancellation] = WeakValueDictionary()
         self._metrics = Metrics(pb_utils)
 

@@ -1,4 +1,4 @@
-"""Triton glue of the models that answer once: `preprocess` and `vision`."""
+"""Triton glue for the models that send one response: `preprocess` and `vision`."""
 
 from __future__ import annotations
 

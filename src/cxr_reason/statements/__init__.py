@@ -1,9 +1,9 @@
-"""Statement labeller: what a radiology text says of a film, by rules.
+"""Statement labeller: what a radiology text says about a film, by rules.
 
     find_statements("No effusion. Small left apical pneumothorax.")
 
-Used by the audit of readings, by the rewards and by the data loaders: one reading of language for
-all of them. Own rules over the standard library, no model: `sentences` splits, `finding_rules`
+Used by the audit of readings, by the rewards and by the data loaders, so that all of them read text
+in the same way. Our own rules, no model and no dependency: `sentences` splits, `finding_rules`
 names findings, `scope` decides what is negated and what is hedged, `places` finds side and region,
 `labels` collects a report's labels.
 """

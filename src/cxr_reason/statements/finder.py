@@ -1,4 +1,4 @@
-"""Text → statements: which finding, what is said of it, where, and the words that say so."""
+"""Text → statements: which finding, what is said about it, where, and the words that say so."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _mentions(sentence: str) -> Iterator[_Mention]:
 
 
 def _belongs(rule: Rule, gap: str) -> bool:
-    """Whether the words before a predicate leave it to its subject."""
+    """Whether a predicate belongs to the subject before it, by the words between them."""
     if rule.finding == NO_FINDING:  # "no acute process" is normal by its own "no"
         return True
     if rule.kind == "normal":
@@ -151,7 +151,7 @@ def _belongs(rule: Rule, gap: str) -> bool:
 
 
 def _outermost(mentions: Iterator[_Mention]) -> Sequence[_Mention]:
-    """Drop a mention inside a longer name: the opacity of a nodular opacity is no second one."""
+    """Drop a mention inside a longer name: "nodular opacity" is not also an opacity."""
     kept: list[_Mention] = []
     widest = (-1, -1)
     for mention in sorted(mentions, key=lambda one: (one.core[0], -one.core[1])):

@@ -18,10 +18,10 @@ _OPPOSITE: dict[Polarity, Polarity] = {
 
 
 def label_report(text: str, taxonomy: Taxonomy) -> dict[str, Polarity]:
-    """Return what a report says of each label that it speaks of.
+    """Return what a report says about each label that it mentions.
 
-    Where statements differ, present wins over uncertain and uncertain over absent: a finding that
-    is on one side only is there. A label that no statement speaks of is not in the result: it is
+    Where statements differ, present wins over uncertain and uncertain over absent: a finding on
+    one side only is present. A label that no statement mentions is not in the result: it is
     unknown. See `collect_labels` for No Finding.
     """
     return collect_labels(find_statements(text), taxonomy)

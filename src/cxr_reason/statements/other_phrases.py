@@ -1,4 +1,4 @@
-"""Names of what is abnormal, or was put there, without being a label of its own.
+"""Names of abnormalities, and of objects placed in the body, that have no label of their own.
 
 They keep a report from counting as free of findings. Grouped by organ; the terms are those of the
 Fleischner Society's glossary (Hansell et al. 2008) and of everyday reports.

@@ -1,4 +1,4 @@
-"""Side and region: the nearest word of place in the same clause as a mention."""
+"""Side and region: the nearest word for a place in the same clause as a mention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxr_reason.statements.patterns import compile_rule
 Side = Literal["left", "right", "bilateral"]
 _Name = TypeVar("_Name", bound=str)
 
-# Farther away than this a word of place belongs to something else.
+# Farther away than this, a word for a place belongs to something else.
 _REACH = 60
 
 # One of each in a body, in the middle of it.
@@ -47,7 +47,8 @@ REGIONS: dict[str, re.Pattern[str]] = {
     "spine": compile_rule(r"spine|spinal|vertebra(?:e|l)?"),
     "clavicle": compile_rule(r"clavicles?|clavicular"),
 }
-# What a word of place does not reach across, and the commas that it does: "In the right base, …".
+# What a word for a place does not reach across, and the commas that it does: "In the right
+# base, …".
 _BREAK = re.compile(r"[;:,]|\b(?:but|however|although|while|whereas|and (?:the|an?|there))\b")
 _FRONTED = re.compile(r"(?:in|at|on|within|over|under|along)\b", re.IGNORECASE)
 # "effusions, right greater than left": both sides, although after a comma.

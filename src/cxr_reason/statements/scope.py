@@ -1,4 +1,4 @@
-"""What a sentence says of the things it names: the reach of its triggers, in two sweeps."""
+"""What a sentence says about the findings it names: how far its triggers reach, in two sweeps."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class _Event:
 
 
 def assess_mentions(sentence: str, mentions: Sequence[tuple[int, int]]) -> list[Status]:
-    """Return what one sentence says of each of the mentions in it.
+    """Return what one sentence says about each of the mentions in it.
 
     Args:
         sentence: One sentence.
         mentions: Start and end in the sentence, in any order. Triggers inside one are part of its
-            name and act on nothing.
+            name and have no effect.
     """
     events = _events(sentence, mentions)
     before = _sweep_forwards(events, len(mentions))
@@ -76,7 +76,7 @@ def _events(sentence: str, mentions: Sequence[tuple[int, int]]) -> list[_Event]:
 
 
 def _sweep_forwards(events: list[_Event], num_mentions: int) -> list[Status]:
-    """Carry what triggers say of the things after them."""
+    """Apply triggers to the mentions after them."""
     found: list[Status] = ["present"] * num_mentions
     status: Status = "present"
     by_adjective = False
@@ -112,7 +112,7 @@ def _sweep_forwards(events: list[_Event], num_mentions: int) -> list[Status]:
 
 
 def _before_an_or(events: list[_Event]) -> list[bool]:
-    """Return for each event whether its clause still comes to an "or": "possibly A, B, or C"."""
+    """Return for each event whether an "or" follows in its clause: "possibly A, B, or C"."""
     found = [False] * len(events)
     has_or = False
     for i in range(len(events) - 1, -1, -1):
@@ -130,7 +130,7 @@ def _may_follow(status: Status, previous: str, kind: str) -> bool:
 
 
 def _sweep_backwards(events: list[_Event], num_mentions: int) -> list[Status]:
-    """Carry what triggers say of the things before them."""
+    """Apply triggers to the mentions before them."""
     found: list[Status] = ["present"] * num_mentions
     status: Status = "present"
     is_one_noun = False
@@ -147,7 +147,7 @@ def _sweep_backwards(events: list[_Event], num_mentions: int) -> list[Status]:
 
 
 def _combine(before: Status, after: Status) -> Status:
-    """Return what holds: the predicate behind a mention has the last word on it."""
+    """Return the final status: a predicate after the mention takes precedence."""
     if before == "unasserted" or after == "present":
         return before
     return after

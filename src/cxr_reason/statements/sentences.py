@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# Sections that tell of the patient, of the technique or of another film. A report's findings and
+# Sections about the patient, the technique or another film. A report's findings and
 # impression describe this one; so does text before any heading.
 _HEADING = re.compile(
     r"(?:^|(?<=\n)|(?<=[.:]\s)|(?<=[.:]\s\s))[ \t]{0,8}(?P<name>"
@@ -64,7 +64,7 @@ def _ends_at_stop(text: str, start: int, stop: int, mark: str) -> bool:
     following = text[stop + 1 : stop + 2]
     if mark != ".":
         return True
-    # "1.5" and "i.e." go on; "apex.There", without its space, does not.
+    # "1.5" and "i.e." do not end a sentence; "apex.There", without a space, does.
     if not (following.isspace() or following.isupper() or following in "\"')"):
         return False
     before = text[max(start, stop - _LONGEST_ABBREVIATION) : stop]

@@ -1,9 +1,9 @@
 """The phrases that negate, hedge, or end the reach of those that do.
 
-Written for chest radiographs, for clinical notes and for reasoning that is told aloud. Method and
+Written for chest radiographs, for clinical notes and for reasoning in spoken style. Method and
 kinds of trigger: NegEx (Chapman et al. 2001) and ConText (Harkema et al. 2009). Which hedge means
 which certainty follows the lexicon of Panicek and Hricak (AJR 2016): from "probable" (about 75 %)
-upwards the reader commits to a finding, with "possible" (about 50 %) and less it stays open.
+upwards the reader commits to a finding; with "possible" (about 50 %) or less it stays open.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ TRIGGERS: dict[str, tuple[str, ...]] = {
         r"den(?:y|ies|ied|ying)|(?:do|does|did|has|have|is|are|was|were|could|would)n't",
         r"fail(?:s|ed) to (?:show|reveal|demonstrate)|declin(?:es|ed)",
     ),
-    # What is looked for, or told of another time, is not stated of this film.
+    # What is looked for, or belongs to another time, is not stated about this film.
     "unasserted": (
         r"(?:look(?:s|ing|ed)?|check(?:s|ing|ed)?|search(?:es|ing|ed)?|assess(?:ing|ed|ment)?"
         r"|evaluat(?:e|ing|ed|ion)|screen(?:ing)?|inspect(?:ing)?|monitor|watch)"
@@ -119,7 +119,7 @@ TRIGGERS: dict[str, tuple[str, ...]] = {
     "joint": (r"and|with",),
 }
 
-# Punctuation that starts something new, alone or with the word behind it, and the plain comma.
+# Punctuation that starts something new, alone or with the word after it, and the plain comma.
 _END_MARKS = (
     r";|:(?=\s)(?!\s(?:no|none|absent|negative)\b)|\s--?\s|[\u2013\u2014]|\n\s{0,4}\n"
     r"|,(?=\s{0,4}(?:with|there|stable|unchanged|persistent|again|so|as|he|she|we|it"

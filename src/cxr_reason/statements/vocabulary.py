@@ -13,7 +13,7 @@ from cxr_reason.findings import LABELS, NO_FINDING
 
 Taxonomy = Literal["chexpert", "nih"]
 
-# Anything abnormal, or put there, that neither label set names: it only rules out "No Finding".
+# An abnormality or object that neither label set names: it only rules out "No Finding".
 OTHER = "Other Abnormality"
 
 NIH_LABELS: tuple[str, ...] = (
