@@ -1,4 +1,4 @@
-"""What an evaluation asks: the bytes of a film in, outputs out."""
+"""The readers that an evaluation can use: the bytes of a film in, outputs out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cxr_reason.evaluation.occlusion import make_blank
 from cxr_reason.reading.reading import Reading
 from cxr_reason.reading.trace import Outcome
 
-# Others may use the server too: a busy one is asked again after 1, 2, 4, 8 and 16 seconds.
+# Others may use the server too: a busy one is called again after 1, 2, 4, 8 and 16 seconds.
 _WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
@@ -68,7 +68,7 @@ class ClientReader:
         place: Put before the backend's name in `provenance`, for example "server, ".
 
     Raises:
-        CxrError: There is no answer; it is asked for one token of a blank film.
+        CxrError: There is no answer to a test request for one token about a blank film.
     """
 
     def __init__(self, client: Client, *, prompt: str, concurrency: int, place: str = "") -> None:

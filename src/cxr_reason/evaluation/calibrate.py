@@ -22,13 +22,13 @@ MIN_FILMS = 10  # of each class; with fewer a threshold would be chance
 def calibrate(sample: Sample, source: str) -> Calibration:
     """Choose each label's thresholds.
 
-    Present is from the probability on that gives the best F1; uncertain from the one on that holds
-    `SENSITIVITY` of the films with the finding. Thresholds lie halfway between two probabilities
-    that occur. A label with under `MIN_FILMS` of either class keeps the default.
+    The threshold for present is the probability that gives the best F1; that for uncertain is the
+    one that `SENSITIVITY` of the films with the finding reach. Thresholds lie halfway between two
+    probabilities that occur. A label with under `MIN_FILMS` of either class keeps the default.
 
     Args:
         sample: Read with several traces, and none of it a test set.
-        source: What is said of it in every reading.
+        source: Description of the sample, shown in every reading.
     """
     thresholds = {}
     for index, label in enumerate(LABELS):
@@ -44,7 +44,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     """Write a file for `consensus.read_calibration`.
 
     Raises:
-        DataError: The disk refuses.
+        DataError: The file cannot be written.
     """
     thresholds = {label: asdict(value) for label, value in calibration.thresholds.items()}
     text = json.dumps({"source": calibration.source, "thresholds": thresholds}, indent=2)
@@ -57,7 +57,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
 def _choose(truth: NDArray[np.bool_], probability: Floats) -> Threshold:
     levels = np.unique(np.concatenate([[0.0], probability]))
     candidates = (levels[1:] + levels[:-1]) / 2.0
-    if not len(candidates):  # no trace ever spoke of it
+    if not len(candidates):  # no trace mentions it
         return Threshold()
     called = probability >= candidates[:, None]  # [candidates, films]
     hits = (called & truth).sum(axis=1)

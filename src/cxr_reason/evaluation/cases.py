@@ -1,4 +1,4 @@
-"""What is evaluated: films with what is known of them, from phantoms or a public data set."""
+"""What is evaluated: films with their known labels, from phantoms or a public data set."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FEW = 32  # phantoms that are made sooner than other processes start
 
 @dataclass(frozen=True)
 class Case:
-    """One film and what is known of it.
+    """One film and what is known about it.
 
     Attributes:
         load: Returns the bytes of its file.
@@ -63,7 +63,7 @@ class DataSource:
 
     @property
     def name(self) -> str:
-        """For reports: what it is, and no path."""
+        """Name for reports, without a path."""
         return f"{PHANTOMS if self.folder is None else self.folder.name}:{self.split}"
 
 

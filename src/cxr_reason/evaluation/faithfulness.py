@@ -3,12 +3,12 @@
 For pairs of a film and a label that is present and has boxes, the probability of the label on the
 film as it is (original), with the label's boxes covered (own), with regions of the same sizes
 covered that touch no finding (elsewhere), on a uniform gray film (blank), and on another film of
-the data on which the label is absent (swapped). A model that looks at the finding loses it on own,
-blank and swapped, and keeps it on elsewhere. After ShoViR (arXiv 2606.30201) and "VLMs for chest
-radiography do not always need the image" (arXiv 2606.17710).
+the data on which the label is absent (swapped). A model that looks at the finding no longer
+reports it on own, blank and swapped, but still does on elsewhere. After ShoViR (arXiv 2606.30201)
+and "VLMs for chest radiography do not always need the image" (arXiv 2606.17710).
 
-The regions come from the data's boxes, so that "own" takes off a finding as far as its boxes hold
-it; what overlaps them goes too.
+The regions come from the data's boxes: "own" removes a finding as far as its boxes cover it, and
+whatever overlaps the boxes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that needs nothing beside it."""
+"""An evaluation as one self-contained HTML file."""
 
 from __future__ import annotations
 

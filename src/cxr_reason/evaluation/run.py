@@ -22,13 +22,13 @@ from cxr_reason.errors import (
 from cxr_reason.evaluation.backends import FilmReader, Output
 from cxr_reason.film.source import hash_film
 
-# Where the first film of a queue takes long, the threads go on with these behind it.
+# If the first film of a queue takes long, the threads continue with this many after it.
 _AHEAD = 4
 
 
 @dataclass(frozen=True)
 class FilmOutputs:
-    """What came of one film.
+    """The result of one film.
 
     Attributes:
         outputs: One for each sampling; empty if the film failed.
@@ -40,14 +40,14 @@ class FilmOutputs:
 
 
 class Record:
-    """A file of finished films, one JSON line each, so that a run can go on where it ended.
+    """A file of finished films, one JSON line each, so that a run can continue where it ended.
 
     The first line holds the settings, the others the digest of a film's bytes and its outputs.
     Failed films are not in it: they are tried again.
 
     Args:
         path: Made if it is not there.
-        settings: What the outputs depend on beside the film.
+        settings: What the outputs depend on besides the film.
 
     Raises:
         BadRequestError: The file is of a run with other settings, or no such file.
@@ -129,7 +129,7 @@ class Run:
         self._pool = ThreadPoolExecutor(reader.concurrency, thread_name_prefix="evaluate")
 
     def read_all(self, films: Iterable[Callable[[], bytes]]) -> Iterator[FilmOutputs]:
-        """Yield what comes of each film, in their order. Equal bytes are read once.
+        """Yield the result of each film, in their order. Equal bytes are read once.
 
         Args:
             films: Each returns the bytes of a film; called by a thread of the pool.

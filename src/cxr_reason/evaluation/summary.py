@@ -16,7 +16,7 @@ from cxr_reason.evaluation.result_line import make_report
 from cxr_reason.reading.reading import DISCLAIMER
 
 PACKAGES = ("cxr-reason", "numpy", "onnxruntime", "torch", "transformers", "pydicom", "pillow")
-# Of Outcome, in the order in which a reader asks.
+# Values of Outcome, in the order of the table.
 OUTCOMES = ("complete", "refused", "truncated", "malformed", "free_text")
 UNDEFINED = "–"  # noqa: RUF001
 

@@ -16,7 +16,8 @@ outline. Which labels follow is in `cases`, and where and how clear a finding is
 The same seed gives the same film, on any processor: random bits are Philox's, and all is computed
 in float64, so that the last digit of a cosine does not reach the twelve bits that are stored
 (tested to the bit with and without AVX2 and AVX-512). There is no global state. NumPy may one day
-draw other normal numbers from the same bits (NEP 19); `tests/training/test_phantoms.py` would tell.
+draw other normal numbers from the same bits (NEP 19); `tests/training/test_phantoms.py` would fail
+then.
 
 What phantoms teach and what they do not: `training/README.md`.
 """

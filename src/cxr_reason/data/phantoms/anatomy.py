@@ -53,7 +53,7 @@ class Anatomy:
         shoulder_cm: Height of the shoulders.
         arm_slope: Steepness of the lower border of the arms.
         knob_radius_cm: Of the aortic arch.
-        breast_cm: Thickness of the breast shadows, 0 for none to speak of.
+        breast_cm: Thickness of the breast shadows, 0 for none visible.
         bone_density: Factor on the attenuation of bone.
         vessel_scale: Factor on the caliber of the vessels.
         gas_cm: Half width of the gastric bubble, 0 for none.

@@ -266,7 +266,7 @@ def enlarge(small: Map, size_px: int) -> Map:
 
 
 def blur(values: Map, sigma_px: float) -> Map:
-    """Convolve a (small) map `[H, H]` with a Gaussian; the film goes on as it ends at its edge."""
+    """Convolve a (small) map `[H, H]` with a Gaussian; its edge values are repeated beyond it."""
     distance = np.arange(len(values))[:, None] - np.arange(len(values))
     kernel = np.exp(-0.5 * (distance / sigma_px) ** 2)
     kernel /= kernel.sum(axis=1, keepdims=True)

@@ -1,7 +1,7 @@
 """Which findings a film has, and which labels follow from them.
 
 What can be drawn is thirteen of the fourteen labels; `No Finding` is what is left. Each is drawn
-or not by its own coin, so the only things that go together are those of the hierarchy (CheXpert,
+or not independently, so the only findings that go together are those of the hierarchy (CheXpert,
 Irvin et al., AAAI 2019):
 
     Lung Opacity                 ← Atelectasis, Consolidation ← Pneumonia, Edema, Lung Lesion

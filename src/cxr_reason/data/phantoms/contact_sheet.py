@@ -1,4 +1,4 @@
-"""A picture of what the phantoms look like, to be looked at after every change to them.
+"""A picture with examples of the phantoms, to be inspected after every change to them.
 
     python -m cxr_reason.data.phantoms.contact_sheet docs/phantoms.png [--size 192]
 

@@ -1,8 +1,8 @@
 """From attenuation to detector values: scatter, noise, processing, markers and the window.
 
 Scatter, exposure control, equalization and window follow the healthy chest, not the findings: so
-none of them tells what is on the film, and a finding changes no pixel far from itself. What a real
-film loses in contrast by scatter is lost here too; only the small change of scatter by the finding
+none of them reveals what is on the film, and a finding changes no pixel far from itself. Contrast
+that a real film loses by scatter is lost here too; only the small change of scatter by the finding
 itself is left out.
 """
 

@@ -1,4 +1,4 @@
-"""Painters of a broken rib and of support devices."""
+"""Functions that draw a broken rib and support devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Painters of what makes lung denser: consolidation, pneumonia, haze, lesion, atelectasis, edema.
+"""Functions that draw dense lung: consolidation, pneumonia, haze, lesion, atelectasis, edema.
 
 How each looks follows the Fleischner Society's glossary of terms for thoracic imaging (Hansell et
 al., Radiology 2008): consolidation hides vessels and shows air bronchograms, ground glass does not

@@ -76,10 +76,10 @@ _PAINTERS: dict[str, Callable[[Scene], Painted]] = {
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
-    """One synthetic frontal chest radiograph. Nobody's.
+    """One synthetic frontal chest radiograph, of no real person.
 
     Attributes:
-        seed: It was made from.
+        seed: The seed that it was made from.
         pixels: Stored values, uint16 `[H, W]`, 12 bits.
         labels: State of each of the fourteen labels; see `cases`.
         findings: What is drawn, in the order of the labels.

@@ -1,4 +1,4 @@
-"""Painters of the pleural space: effusion, pneumothorax, thickening and plaque."""
+"""Functions that draw pleural findings: effusion, pneumothorax, thickening and plaque."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a painter of a finding gets, and what it gives back."""
+"""Input and output of a painter, the function that draws a finding."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Scene:
             center_cm: x and y.
             semi_axes_cm: Half width and half height.
             softness: Width of the border, as a share of the radius.
-            roughness: How far the border wanders, likewise.
+            roughness: How irregular the border is, likewise.
         """
         angle = rng.uniform(-0.5, 0.5)
         cos, sin = np.cos(angle), np.sin(angle)

@@ -36,7 +36,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Example:
-    """One film, or one report, with what its source says of it.
+    """One film, or one report, with what its source says about it.
 
     Attributes:
         film: The image file; None where the source is text only.

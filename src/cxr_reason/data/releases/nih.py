@@ -28,7 +28,7 @@ from cxr_reason.statements import NIH_LABELS
 
 SOURCE = "nih-cxr14"
 _SIDE_PX = 1024  # the release has square films, and boxes are in its pixels
-# The first release has ages up to 414 years: nobody can tell what was meant.
+# The first release has ages up to 414 years; their meaning is unknown.
 _MAX_AGE_YEARS = 120
 _SEXES: dict[str, Sex] = {"F": "F", "M": "M"}
 _VIEWS: dict[str, View] = {"AP": "AP", "PA": "PA"}
@@ -123,7 +123,7 @@ def _make(
         patient=f"{SOURCE}/{int(patient)}",
         source=SOURCE,
         origin=row.origin,
-        # What a radiologist drew is there, whatever was mined from the report.
+        # A finding that a radiologist drew is present, whatever was mined from the report.
         labels=map_nih_labels({*names, *(name for name, _ in drawn)}),
         boxes=boxes,
         split=split,

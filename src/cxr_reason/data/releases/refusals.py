@@ -16,7 +16,7 @@ def load_refusals(folder: Path) -> list[Example]:
     """Load every PNG, JPEG and DICOM file in and below a folder as an image to refuse.
 
     Args:
-        folder: Images none of which is a chest film. Its user answers for that.
+        folder: Images none of which may be a chest film. The caller must make sure of that.
 
     Raises:
         DataError: Names the empty files, or the folder where it has no image.

@@ -1,4 +1,4 @@
-"""A folder → the release of a public data set that lies in it."""
+"""A folder → the release of a public data set that it holds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cxr_reason.data.releases.mimic import load_mimic
 from cxr_reason.data.releases.nih import load_nih, load_nih_subset
 from cxr_reason.errors import DataError
 
-# Whichever table lies in a folder says what the folder is.
+# The table in a folder tells which release it is.
 _RELEASES: dict[str, tuple[str, Callable[[Path], list[Example]]]] = {
     "labels.csv": ("the subset of NIH ChestX-ray14", load_nih_subset),
     "Data_Entry_2017_v2020.csv": ("NIH ChestX-ray14", load_nih),

@@ -12,8 +12,8 @@ _HEADING = re.compile(r"^[ \t]*(?P<name>[A-Z][A-Z ,/()&-]{2,60}):", re.MULTILINE
 def read_sections(text: str) -> str | None:
     """Return findings and impression of a free-text report, without their headings.
 
-    What comes before them (indication, comparison, technique) does not describe the film, and what
-    follows under another heading (notification, recommendation) neither.
+    What comes before them (indication, comparison, technique) does not describe the film, nor does
+    what follows under another heading (notification, recommendation).
 
     Args:
         text: A report with headings in capitals, as in MIMIC-CXR (Johnson et al. 2019).

@@ -1,4 +1,4 @@
-"""Splits by patient: two films of one person are never on two sides."""
+"""Splits by patient: two films of one person are never in two parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def split_by_patient(
 ) -> dict[str, list[Example]]:
     """Split examples so that every patient is in one part.
 
-    A patient's part follows from name and seed alone: more data or another order moves nobody.
+    A patient's part follows from name and seed alone: it does not change with more data or order.
 
     Args:
         examples: In any order, which the parts keep.
