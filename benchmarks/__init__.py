@@ -1,1 +1,1 @@
-"""Measurements, and the peers that they compare with. Runs from a clone; no wheel carries it."""
+"""Measurements, and the peers that they compare with. For clones: not part of the wheel."""

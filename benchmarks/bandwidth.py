@@ -1,4 +1,4 @@
-"""How fast this machine reads memory: the ceiling of decoding, which reads all weights a token."""
+"""How fast this machine reads memory: it limits decoding, which reads all weights per token."""
 
 from __future__ import annotations
 

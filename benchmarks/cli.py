@@ -37,7 +37,7 @@ def kernels(
     runs: Annotated[int, typer.Option(min=3, help="Runs of each; the medians are printed.")] = 15,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
-    """Preprocessing: ours, the usual pipeline, and what Python libraries can do at best.
+    """Preprocessing: ours, the usual pipeline, and the fastest use of Python libraries found.
 
     Needs the extra `build`. OpenCV 5 and pydicom-data add a baseline and a film where installed.
 

@@ -18,7 +18,7 @@ class Value:
     Attributes:
         value: In `unit`.
         unit: "s", "ms", "GiB", "tokens/s" or "GB/s".
-        runs: That it is the median of.
+        runs: Number of runs that it is the median of.
     """
 
     value: float
@@ -64,7 +64,7 @@ def find_ratio(ours: Value, baseline: Value) -> float:
 
 
 def make_rows(case: str, measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Compare each of ours with each peer; without a peer, a value stands alone.
+    """Compare each of ours with each peer; without a peer, a value has no baseline.
 
     A contender that failed gets a row with its error.
     """
@@ -106,7 +106,7 @@ def make_row(
 
 
 def print_table(console: Console, title: str, measured: Sequence[Measured]) -> None:
-    """Print a row a metric and a column a contender, then what failed."""
+    """Print a row for each metric and a column for each contender, then what failed."""
     shown = [one for one in measured if one.values]
     table = Table(title=title, title_justify="left")
     table.add_column("")

@@ -1,4 +1,4 @@
-"""Who takes part in `cxr-reason bench engine`."""
+"""The engines that `cxr-reason bench engine` measures: ours and its peers."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ class EngineBench:
     """What to measure.
 
     Attributes:
-        checkpoint: Folder with the weights that all sides run.
-        peers: Whom to compare with.
+        checkpoint: Folder with the weights that all contenders run.
+        peers: Peers to compare with.
         precisions: Of ours; each is built unless `engines` says otherwise.
         engines: Engines of ours that are built already, instead.
         film: DICOM, PNG or JPEG file; None for RG1 or a phantom.

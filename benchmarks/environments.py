@@ -52,7 +52,7 @@ def make_environment(script: Path, folder: Path, log: Path) -> Path:
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return python
     shutil.rmtree(folder, ignore_errors=True)
-    # Without pip where nothing is to install: it takes most of the time.
+    # Without pip if there is nothing to install: it takes most of the time.
     _run([sys.executable, "-m", "venv", str(folder), *([] if dependencies else ["--without-pip"])],
          log)  # fmt: skip
     if dependencies:
@@ -64,7 +64,7 @@ def make_environment(script: Path, folder: Path, log: Path) -> Path:
 def read_tail(log: Path) -> str:
     """Return the last lines of a log that say something: no blank ones, no frames of Rust."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    # Results are published: where somebody's home is does not belong there.
+    # Results are published, so they must not show anybody's home folder.
     lines = _COLOR.sub("", text).replace(str(Path.home()), "~").splitlines()
     lines = [line for line in lines if line.strip() and not _RUST_FRAME.match(line)]
     return "\n".join(lines[-_TAIL_LINES:])

@@ -1,7 +1,7 @@
-"""One film → as many films as a benchmark asks for: alike in cost, different in every cache.
+"""One film → as many films as a benchmark asks for: equal in cost, different for every cache.
 
-A small mark, half darkest and half brightest, stands in another place of each. Our side gets the
-film as it came (DICOM stays DICOM); the peers get what our display table makes of it, in 8 bits and
+A small mark, half darkest and half brightest, is in a different place in each. Our side gets the
+original file (DICOM stays DICOM); the peers get what our display table makes of it, in 8 bits and
 already at the pixel budget, so that resizing is no part of their time.
 """
 

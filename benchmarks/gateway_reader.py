@@ -1,4 +1,4 @@
-"""A gateway in this process before the server, and one request to it."""
+"""A gateway in this process in front of the server, and one request to it."""
 
 from __future__ import annotations
 

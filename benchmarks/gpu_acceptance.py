@@ -40,7 +40,7 @@ def check_all(checks: Iterable[tuple[str, Callable[[], str | None]]]) -> set[str
         counts[name] = counts.get(name, 0) + 1
         try:
             error = check()
-        except Exception:  # whatever the device does not like: the others still run
+        except Exception:  # any failure on this device: the others still run
             error = traceback.format_exc()
         if error:
             failed.add(name)

@@ -1,4 +1,4 @@
-"""The kernels on one device: right or not, and how long beside floors and baselines."""
+"""The kernels on one device: their correctness, and their times beside floors and baselines."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def check_candidates(dtype: torch.dtype, scope: Scope) -> str | None:
 
 
 def checks(scope: Scope) -> Iterator[tuple[str, Callable[[], str | None]]]:
-    """Yield what to check, by the name of the op that a failure condemns."""
+    """Yield what to check, by the name of the op that a failure marks as wrong."""
     for shape in (*scope.films.values(), *scope.odd_films):
         yield "preprocess", partial(check_preprocess, shape, scope)
     for dtype in ROUNDING:

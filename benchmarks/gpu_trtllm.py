@@ -1,4 +1,4 @@
-"""The steps of `gpu_acceptance.py --tensorrt-llm`. Where the package is; it has run nowhere yet.
+"""The steps of `gpu_acceptance.py --tensorrt-llm`. Needs the package; not run anywhere yet.
 
 In order, each on its own so that a failure leaves the others:
 

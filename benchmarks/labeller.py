@@ -1,4 +1,4 @@
-"""The statement labeller against people: Open-I's gold labels and the NegEx sentences.
+"""The statement labeller compared with people: Open-I's gold labels and the NegEx sentences.
 
     python -m cxr_reason.benchmarks.labeller DATA_DIR
 

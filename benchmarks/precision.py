@@ -7,7 +7,7 @@ the tokens that transformers generates in fp32, one by one; and the readings whe
 itself. The last line is JSON. Metrics:
 
 - visual tokens, error: Frobenius norm of the difference over that of fp32; median of the films;
-- logits, cosine and error, and tokens, agreement (the likeliest is the same): median of the films;
+- logits, cosine and error, and tokens, agreement (the same most likely token): median of the films;
 - texts, equal: share of the films;
 - findings, agreement: of the findings that either reading lists, the share that both list with the
   same status;

@@ -1,7 +1,7 @@
 """Times preprocessing beside its baselines; `cxr-reason bench kernels` runs it.
 
 Every op is compared with the reference first, and a wrong one gets no time. Then all take turns,
-so that whatever else the machine does falls on all of them. Times are medians.
+so that other load on the machine affects all of them. Times are medians.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ class _Session:
                     size_px=448,
                 )
             except EngineError as error:
-                # A tool that does not run is no fault of the server.
+                # If the tool does not run, the server is not at fault.
                 row = make_row(case, "run", None, "aiperf", None)
                 return [*rows, {**row, "error": error.message}]
             rows += [make_row(case, metric, value, "", None) for metric, value in values.items()]

@@ -1,4 +1,4 @@
-"""Many requests at once, each judged."""
+"""Many requests at once, each with its answer checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cxr_reason.benchmarks.serving_readers import Answer, Read
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a number of requests.
+    """The results of a number of requests.
 
     Attributes:
         answers: In the order of the requests.

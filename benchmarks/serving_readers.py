@@ -34,7 +34,7 @@ TIMEOUT_S = 3600.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one request.
+    """The result of one request.
 
     Attributes:
         text: All of it; empty if it failed.
@@ -109,7 +109,7 @@ class ServerReader:
 
     def __init__(self, address: str) -> None:
         self._transport = _TimedTransport(open_transport(address))
-        # What the server refuses is an error here, not a reason to ask again.
+        # A refusal of the server is an error here, not a reason to retry.
         self._client = Client(max_retries=0, timeout_s=TIMEOUT_S, transport=self._transport)
 
     def read(self, film: bytes, max_tokens: int) -> Answer:

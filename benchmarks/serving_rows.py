@@ -25,14 +25,14 @@ def rows_of_cost(
     *,
     baseline: str = ENGINE,
 ) -> list[dict[str, Any]]:
-    """Return what a way to the engine adds, at the median, to the same request without it.
+    """Return what Triton or the gateway adds, at the median, to the same request without it.
 
     Args:
         case: What was asked.
-        name: Of the way.
-        answers: That came by it.
-        without: That came without it.
-        baseline: What gave those.
+        name: Name of what is added.
+        answers: Answers with it.
+        without: Answers without it.
+        baseline: Name of what gave the latter.
     """
     rows = []
     for metric, field in (

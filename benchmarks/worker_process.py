@@ -26,7 +26,7 @@ OnEvent = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class WorkerRun:
-    """What became of one worker.
+    """The result of one worker.
 
     Attributes:
         events: What it wrote, each with `peak_bytes`: the most memory until then.

@@ -1,1 +1,1 @@
-"""Checkpoint → engine artifact → running engine. One folder a backend."""
+"""Checkpoint → engine artifact → running engine. One folder for each backend."""

@@ -1,4 +1,4 @@
-"""What may stand behind the reasoning, for the grammars of every backend."""
+"""The allowed answers after the reasoning, for the grammars of every backend."""
 
 from __future__ import annotations
 

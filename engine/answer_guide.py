@@ -1,4 +1,4 @@
-"""Holds the answer behind the reasoning to a grammar; the reasoning itself stays free.
+"""Constrains the answer after the reasoning by a grammar; the reasoning itself stays free.
 
 A token that the grammar does not allow gets the logit -inf. Grammar and token masks: llguidance
 (https://github.com/guidance-ai/llguidance, MIT), which knows the byte string of every token.
@@ -130,6 +130,6 @@ def _without_gaps(path: Path) -> str:
 def _body_of(answer_format: str) -> str:
     if answer_format == LABEL_ANSWER:
         return f'body: label (", " label)*\nlabel: {LABEL_CHOICE}\n'
-    # One way of writing a value: a model must not be led into endless spaces.
+    # One way of writing a value, so that a model cannot generate endless spaces.
     schema = {**parse_schema(answer_format), "x-guidance": {"whitespace_flexible": False}}
     return f"body: %json {json.dumps(schema)}\n"

@@ -1,4 +1,4 @@
-"""The engine artifact: a folder of compiled files and the manifest that vouches for them."""
+"""The engine artifact: a folder of compiled files, and a manifest with their digests."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artifact says of itself.
+    """The description of an artifact.
 
     Attributes:
         format_version: Version of this layout.
         backend: Name of the backend that runs it.
         precision: Precision of the decoder's weights.
         checkpoint_digest: SHA-256 over the source checkpoint's files.
-        model_notice: What the checkpoint says of itself to its users, or empty.
+        model_notice: Notice of the checkpoint to its users, or empty.
         shape: Sizes of the model.
         context_length: Most tokens of prompt and answer together.
         min_pixels: Lower end of the pixel budget.
@@ -187,7 +187,7 @@ def _parse(path: Path) -> Manifest:
 
 
 def _is_inside(name: str, record: FileRecord) -> bool:
-    """A manifest may only vouch for files of its own folder."""
+    """Check that a file of a manifest is inside its folder and has a digest."""
     if Path(name).is_absolute() or ".." in Path(name).parts or not _SHA256.fullmatch(record.sha256):
         raise ValueError(name)
     return True

@@ -1,4 +1,4 @@
-"""What a backend is to the rest of the engine: one object that says how to build and how to run."""
+"""The interface of a backend: one object that knows how to build and how to run an engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Backend(ABC):
 
     Attributes:
         name: As the manifest of its artifacts has it.
-        precisions: Of the decoder's weights; the first is the one that is taken by default.
+        precisions: Of the decoder's weights; the first is the default.
         tools: Distributions whose versions an artifact records, besides those of every backend.
     """
 
@@ -45,7 +45,7 @@ class Backend(ABC):
 
     @abstractmethod
     def estimate_bytes(self, plan: BuildPlan) -> int:
-        """Return about how large the artifact will be."""
+        """Return the approximate size of the artifact."""
 
     @abstractmethod
     def run_steps(self, plan: BuildPlan, folder: Path, report: Report) -> None:

@@ -76,7 +76,7 @@ class GenerationRequest:
         messages: The conversation; its last turn is the user's.
         visual: The film, or None for a conversation without one.
         sampling: How tokens are chosen.
-        answer_format: What the answer behind `</think>` is held to: "" for nothing,
+        answer_format: What the answer after `</think>` is constrained to: "" for nothing,
             `settings.LABEL_ANSWER`, or a JSON schema.
     """
 
@@ -125,7 +125,7 @@ class Engine(ABC):
     """A loaded engine artifact.
 
     Attributes:
-        manifest: What the artifact says of itself.
+        manifest: The description of the artifact.
     """
 
     manifest: Manifest

@@ -97,7 +97,7 @@ def is_built(plan: BuildPlan) -> bool:
 
 
 def run_build(plan: BuildPlan, report: Report) -> Manifest:
-    """Build the artifact. What exists at the output stays until the new one is whole.
+    """Build the artifact. What exists at the output stays until the new one is complete.
 
     Args:
         plan: From `plan_build`.

@@ -1,4 +1,4 @@
-"""The way of a generation's events from the engine's thread to its caller's."""
+"""Passes a generation's events from the engine's thread to its caller's thread."""
 
 from __future__ import annotations
 

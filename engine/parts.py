@@ -1,4 +1,4 @@
-"""An engine of two parts that can be loaded apart: a server has each in a process of its own."""
+"""An engine of two parts that can be loaded separately: a server has each in its own process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EngineOfParts(Engine, Generic[DecoderPartT]):
     """See `Engine`. A call that needs a part which is not loaded raises EngineError.
 
     Args:
-        manifest: What the artifact says of itself.
+        manifest: The description of the artifact.
         vision: For `encode`, or None.
         decoder: For everything else, or None.
     """

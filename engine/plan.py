@@ -1,4 +1,4 @@
-"""A build before its work: what is to be made of a checkpoint, and how large that will be."""
+"""The plan of a build: what is made from a checkpoint, and how large it will be."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def place_tokens(
     """Return the M-RoPE positions of a prompt: time, row and column, int64 `[3, T]`.
 
     Text counts up on all three axes. A film keeps its start on the time axis and counts rows and
-    columns of merged tokens from there; text goes on after the largest of them.
+    columns of merged tokens from there; text continues after the largest of them.
 
     Args:
         prompt_ids: int64 `[T]`, with one `image_token_id` for each visual token, in one run.

@@ -2,8 +2,8 @@
 
 The film and the text before it are one segment; it ends where a question begins, so that every
 question about the film shares it. Each turn up to the start of its answer is another, so that a
-follow-up shares what came before. Segments are processed apart, on a hit and on a miss: what a
-request gets does not depend on what is cached.
+follow-up shares what came before. Segments are processed separately, on a hit and on a miss:
+what a request gets does not depend on what is cached.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class PromptSegment:
     """A part of a prompt.
 
     Attributes:
-        end: First token behind it.
+        end: First token after it.
         key: SHA-256 of all tokens and films before `end`.
         starts_answer: The next token is generated, or was: logits are needed here.
     """

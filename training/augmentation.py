@@ -1,4 +1,4 @@
-"""Small changes to a picture that leave every finding, its side and its zone as they are."""
+"""Small changes to a picture that leave every finding, its side and its zone unchanged."""
 
 from __future__ import annotations
 

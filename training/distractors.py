@@ -1,4 +1,4 @@
-"""Pictures that are no chest radiographs, to learn the refusal from: seeded, nobody's.
+"""Synthetic pictures that are not chest radiographs, to learn refusal from; seeded.
 
 Blank fields, noise, gradients, stripes, checks and heaps of ellipses. They teach that there are
 things to refuse, not what every other photograph or radiograph looks like: for that, give real

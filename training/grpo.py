@@ -7,7 +7,7 @@ Rewards are named in `reward_functions` (`rewards.BATCH_REWARDS`) and weighted b
 Rollouts come from vLLM where `use_vllm` is set, else from transformers. TensorBoard gets every
 reward, lengths, the share of cut-off completions, entropy and, where `beta` is over 0, KL.
 Every setting of TRL's `GRPOConfig` and `ModelConfig` can be given on the command line or in the
-YAML file. A run that was stopped goes on when it is started again.
+YAML file. A stopped run continues when it is started again.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from cxr_reason.training.prepared import (
 from cxr_reason.training.start import errors_as_messages
 from cxr_reason.training.traces import gold_answer
 
-# What is small is learned late: films to train on show it about twice as often as those of the
+# Small findings are learned late: training films show them about twice as often as those of the
 # other sets.
 _TRAINING_PREVALENCE = DEFAULT_PREVALENCE | {
     "Atelectasis": 0.20,
@@ -83,7 +83,7 @@ def radiographs(
     split: Annotated[str, typer.Option(help="train or validation.")] = "train",
     max_pixels: MaxPixels = PixelBudget.max_pixels,
 ) -> None:
-    """Read films of a public data set, with what it says of them.
+    """Read films of a public data set, with what it says about them.
 
     Films from which no answer follows (a disease without a label of its own) are left out and
     counted.

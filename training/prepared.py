@@ -1,4 +1,4 @@
-"""A prepared data set: films at the size that the model sees, with what is known of them.
+"""A prepared data set: films at the size that the model sees, with what is known about them.
 
 A folder of Hugging Face `datasets` (Arrow), one row a film, that pretraining, SFT and GRPO read.
 `prepare` makes it.

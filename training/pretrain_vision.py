@@ -1,4 +1,4 @@
-"""Teach the vision tower of a random checkpoint to see, before it learns to tell.
+"""Pretrain the vision tower of a random checkpoint on marks and labels, before SFT.
 
     torchrun --standalone --nproc-per-node 2 -m cxr_reason.training.pretrain_vision runs/start \
         --data data/phantoms --output runs/vision
@@ -48,8 +48,8 @@ from cxr_reason.training.start import errors_as_messages, resume, save_checkpoin
 
 _NUM_STATES = 3
 _PATCHES = 4  # of a visual token, 2 x 2
-# Of all that a label's patches weigh, what those that show it shall weigh together; and what one of
-# them may weigh at most. Few patches show a fracture: unweighted, it is never learned.
+# Share of a label's total patch weight that the patches showing it get together; and the largest
+# weight of one of them. Few patches show a fracture: unweighted, it is never learned.
 _PRESENT_SHARE = 0.25
 _MAX_WEIGHT = 100.0
 

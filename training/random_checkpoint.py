@@ -271,7 +271,7 @@ def main() -> None:
         dest="purpose",
         choices=("tests", "training"),
         default="tests",
-        help="weights that make a lively output, or weights to train from",
+        help="weights that make varied output, or weights to train from",
     )
     arguments = parser.parse_args()
     make_checkpoint(arguments.size, arguments.output, arguments.purpose)

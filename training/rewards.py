@@ -48,7 +48,7 @@ _NORMAL = NO_FINDING.lower()
 _SHORT_TOKENS = 400
 _BAND_TOKENS, _BAND_RAMP_TOKENS = (180, 900), (180, 300)
 
-_MIN_SECTION_WORDS = 4  # fewer are a heading, or a word for the reward's sake
+_MIN_SECTION_WORDS = 4  # fewer are a heading, or a word added only for the reward
 
 _SUPPORT: dict[Polarity, float] = {"present": 1.0, "uncertain": 0.5, "absent": 0.0}
 
@@ -139,7 +139,7 @@ def structure_reward(text: str) -> float:
     - form: the share of the four tags that are there exactly once;
     - sections: the share of the ten sections (quality, devices, airways, lungs, pleura,
       mediastinum, hila, heart, abdomen, bones) that a sentence of the reasoning begins; sentences
-      that begin none go on with the last;
+      that begin none belong to the one before;
     - filled: the share of the ten and the summary that have four words or more;
     - summary: 1 if a summary is begun after all others, in the place of a numbered impression.
 
@@ -170,7 +170,7 @@ def length_band_penalty(num_tokens: int) -> float:
 
 
 def consistency_reward(text: str) -> float:
-    """Return how far the reasoning bears out the answer, from 0 to 1, whatever the gold labels.
+    """Return how far the reasoning supports the answer, from 0 to 1, whatever the gold labels.
 
         max(0, (S - C) / N)
 

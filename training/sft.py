@@ -5,7 +5,7 @@
 
 The loss is on the assistant's turn only; `--completion_only_loss false` also trains on the prompt,
 as the original did. Every setting of TRL's `SFTConfig` and `ModelConfig` can be given on the
-command line or in the YAML file. A run that was stopped goes on when it is started again.
+command line or in the YAML file. A stopped run continues when it is started again.
 `--dry_run true` trains nothing: it prints tokens per example and memory.
 """
 

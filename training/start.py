@@ -22,7 +22,7 @@ from cxr_reason.kernels.preprocess import PixelBudget
 
 @dataclass
 class StartArguments:
-    """Where a training starts and what it sees."""
+    """What a training starts from, and its data."""
 
     checkpoint: str = field(
         metadata={"help": "Folder or Hugging Face id, such as Qwen/Qwen2.5-VL-3B-Instruct."}
@@ -80,7 +80,7 @@ def open_model(arguments: StartArguments, dtype: str | None) -> Qwen2_5_VLForCon
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=kind)
     model.model.visual.requires_grad_(not arguments.freeze_vision)
     # By default parameters are saved under older names, which Trainer's resume then does not find:
-    # it warns and goes on with the weights of the start (transformers 5.23).
+    # it warns and continues with the initial weights (transformers 5.23).
     model.save_pretrained = partial(model.save_pretrained, save_original_format=False)
     return model
 

@@ -5,7 +5,7 @@
 # ///
 """AIPerf on Triton's `generate_stream`: its endpoint type `template` is the one that fits.
 
-Films are noise, each another, and prompts random words: nothing comes from a cache.
+Films are noise, each different, and prompts are random words: nothing comes from a cache.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
 #     "transformers==5.23.0",
 # ]
 # ///
-"""onnxruntime-genai in int4: the text decoder alone.
+"""onnxruntime-genai in int4: the text decoder only.
 
 Its model builder exports no vision tower of Qwen2.5-VL. So the prompt has as many tokens as with a
 film, but none comes from a film, and the tower's time is not in the time to first token.

@@ -2,17 +2,17 @@
 
     python worker.py SCRIPT JOB.json EVENTS.jsonl
 
-Runs in the contender's virtual environment, so it needs the standard library alone. SCRIPT has:
+Runs in the contender's virtual environment, so it needs only the standard library. SCRIPT has:
 
     prepare(job)                      makes `job["model"]`, a folder; may be left out
     load(job) → contender             a loaded model, whose methods are
         generate(film, job, on_token) → (prompt tokens, generated tokens)
         generate_many(films, job) → generated tokens of all;  left out if it cannot batch
-        decoder_bytes                 of the weights that one token reads; ours alone has it
+        decoder_bytes                 of the weights that one token reads; only ours has it
 
-`on_token` is called as each token comes, as far as the contender shows it. Every event is one line
-of JSON, written at once: what came before a failure counts. All films are different, of one size:
-nothing that a contender keeps of one helps with another.
+`on_token` is called as each token comes, if the contender shows it. Every event is one line
+of JSON, written at once: events before a failure count. All films are different and of one size:
+nothing that a contender caches for one helps with another.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _infer_times(many: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
     """Return the times of a contender that does not hand over every token, from a request for one.
 
     mistral.rs keeps a token back until it completes a character, and for ever if it has no text, as
-    most tokens of random weights.
+    is the case for most tokens of random weights.
     """
     if many["tokens"] < 2:
         return {}

@@ -91,8 +91,8 @@ class OnnxDecoder:
             embeddings: float32 `[S, hidden]` of the chunk.
             positions: M-RoPE positions, int64 `[3, S]`.
             length: Tokens in the slot after this call.
-            with_logits: An answer starts behind the chunk. Its last token then takes the weights of
-                decoding: those for prefill have no output layer.
+            with_logits: An answer starts after the chunk. Its last token is then run with the
+                weights for decoding, because those for prefill have no output layer.
 
         Returns:
             Logits of the last token, float32 `[vocab]`, or None.

@@ -1,7 +1,7 @@
 """The parts that see many rows at once, in int8: vision tower, and the decoder's prefill.
 
-One row at a time the weights' bytes decide, and int4 is faster; many rows at a time the
-multiplications do, and int8 is.
+With one row at a time, reading the weights takes most of the time, and int4 is faster. With many
+rows, the multiplications do, and int8 is faster.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _VISION_LAYER = re.compile(r"blocks\.\d+\.")
 def quantize_vision(folder: Path) -> None:
     """Rewrite `vision.onnx` with the products of its blocks in int8.
 
-    Patch embedding and projector stay in fp32: a hundredth of the work, and all that is seen goes
-    through them.
+    Patch embedding and projector stay in fp32: a hundredth of the work, and everything
+    the model sees passes through them.
 
     Args:
         folder: With `vision.onnx` in fp32 and its weights.
@@ -45,7 +45,7 @@ def quantize_vision(folder: Path) -> None:
 def write_prefill(checkpoint: Checkpoint, folder: Path) -> None:
     """Write `prefill.onnx`: `decoder.onnx` with int8 weights from the checkpoint, without logits.
 
-    What nothing asks for goes: the output layer, and the last layer behind its keys and values.
+    What is not needed is removed: the output layer, and the last layer after its keys and values.
 
     Args:
         checkpoint: The source of the weights.

@@ -1,13 +1,13 @@
 """Matrix products with constant weights → 8-bit integer products, for many rows at once.
 
 Weights have one scale for each output channel, activations one for each row (a patch or a token),
-taken from the row while it runs: q = round(x / s) with s = max |x| / 127. One scale for a whole
-tensor, as in ONNX Runtime's own dynamic quantisation, takes its measure from the largest row and
-costs ten times the error (`docs/performance.md`).
+computed from the row at run time: q = round(x / s) with s = max |x| / 127. One scale for a whole
+tensor, as in ONNX Runtime's own dynamic quantisation, is set by the largest row and has ten times
+the error (`docs/performance.md`).
 
-Weights stay within 63 of 127: a processor without VNNI adds pairs of products in 16 bits, and two
-of 255 times 63 are the most that those hold. ONNX Runtime's own way around that, its session option
-`session.x64quantprecision`, copies all weights and is slower.
+Weights are limited to ±63, not ±127: a processor without VNNI adds pairs of products in 16 bits,
+and two of 255 times 63 are the most that fit. ONNX Runtime's own way around that, its session
+option `session.x64quantprecision`, copies all weights and is slower.
 
 The products are exact integers, so a row's result does not depend on the rows beside it.
 """

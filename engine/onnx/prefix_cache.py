@@ -41,7 +41,7 @@ class PrefixCache:
         self.size_bytes = 0
 
     def find(self, keys: Iterable[bytes]) -> list[CachedSegment]:
-        """Return the segments of the longest run of leading keys that is held."""
+        """Return the cached segments of the longest run of leading keys."""
         found = []
         for key in keys:
             segment = self._segments.get(key)

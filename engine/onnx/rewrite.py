@@ -1,4 +1,4 @@
-"""Writing a graph that was rewritten, its weights in a file beside it."""
+"""Saves a rewritten graph, with its weights in a separate file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 def save_model(model: ir.Model, path: Path) -> None:
-    """Write a model without what nothing in it uses, its weights to `<name>.data`."""
+    """Write a model without its unused nodes and weights; the weights go to `<name>.data`."""
     RemoveUnusedNodesPass()(model)
     ir.save(model, path, external_data=f"{path.name}.data")
 

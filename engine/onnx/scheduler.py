@@ -227,7 +227,7 @@ class Scheduler:
         sequence.choose_token(logits)
         reason = sequence.find_finish_reason(self._stop_token_ids, self._context_length)
         if reason is not None:
-            # The slot is free before the caller learns of the end, and asks for the next.
+            # Free the slot before the caller is told of the end, since it may then send the next.
             self._release(sequence)
         sequence.send_token(reason)
 
@@ -243,7 +243,7 @@ class Scheduler:
             self._decoder.move(target + 1, target, self._prefilling.num_cached)
 
     def _fail_all(self, error: Exception) -> None:
-        """A failed step leaves its cache undefined: its requests end, the engine goes on."""
+        """A failed step leaves its cache undefined: its requests end, the engine continues."""
         if not isinstance(error, CxrError):
             logger.error("scheduler: step failed: %s", describe_place(error))
             error = GenerationError("engine: a step failed; the request may be sent again")

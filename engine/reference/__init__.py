@@ -1,1 +1,1 @@
-"""The `reference` backend: transformers itself. Slow, plain, and the oracle of the others."""
+"""The `reference` backend: transformers itself. Slow; the others are compared with it."""

@@ -1,6 +1,6 @@
 """The TensorRT-LLM backend: NVIDIA GPUs, through TensorRT-LLM's LLM API.
 
-    package.py      which release is installed, and what to do where there is none
+    package.py      which release is installed, and what to do if there is none
     films.py        how a film reaches the decoder; the one place that decides, from the release
     settings.py     settings of this backend, from CXR_TRTLLM_CONFIG
     sampling.py     our request → TensorRT-LLM's sampling parameters and guided decoding

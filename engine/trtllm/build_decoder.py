@@ -1,7 +1,7 @@
 """Checkpoint → the Hugging Face folder that TensorRT-LLM loads, in bfloat16.
 
 It is written anew rather than copied: TensorRT-LLM 1.2 reads folders with transformers 4.57, which
-knows nothing of the names and settings that transformers 5 saves. So tensors get the names of the
+does not know the names and settings that transformers 5 saves. So tensors get the names of the
 original Qwen2.5-VL release, and the configuration has the settings of both.
 """
 

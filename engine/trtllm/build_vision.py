@@ -79,7 +79,7 @@ def profile_shapes(
     """Return the least, the most common and the largest shape of each input.
 
     A film within the budget has at most `max_pixels` and at least 2 x 2 patches; a square one at
-    the upper end is the most common. The most windows has a film that is one token high.
+    the upper end is the most common. A film that is one token high has the most windows.
     """
     largest = budget.max_pixels // (PATCH_SIZE * MERGE_SIZE) ** 2  # tokens
     side = math.isqrt(largest)

@@ -126,7 +126,7 @@ class TrtllmDecoder:
             output = step.outputs[0]
             reason = _translate(output.finish_reason)
             if reason is not None:
-                # The place is free before the caller learns of the end, and asks for the next.
+                # Free the place first: once told of the end, the caller may send the next.
                 self._release(generation)
             generation.take(output.token_ids, reason)
             if reason is not None:

@@ -11,7 +11,7 @@ Source: TensorRT-LLM main, `tensorrt_llm/_torch/models/modeling_qwen2vl.py`,
 `_attach_multimodal_embeddings_impl` and `_infer_image_grid_thw`; in 1.2
 `tensorrt_llm/inputs/registry.py`, `attach_multimodal_embeddings` raises NotImplementedError.
 
-A film as pixels travels between the served models under the name of the visual tokens: one row for
+A film as pixels is passed between the served models in the tensor of the visual tokens: one row for
 each 2 x 2 block of patches, the 4 x 196 intensities of the block.
 """
 

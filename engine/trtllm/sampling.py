@@ -64,7 +64,7 @@ def make_sampling_params(
 
 
 def make_structural_tag(answer_format: str) -> str:
-    """Return the structural tag that holds the answer behind `</think>` to a format.
+    """Return the structural tag that constrains the answer after `</think>` to a format.
 
     Text is free up to `</think>`. From there on only the answer is allowed, and after
     `</answer>` only the end.
@@ -103,7 +103,7 @@ def _translate_schema(text: str) -> str:
 
     schema = parse_schema(text)
     try:
-        # One way of writing a value: a model must not be led into endless spaces.
+        # One way of writing a value, so that a model cannot generate endless spaces.
         return str(xgrammar.Grammar.from_json_schema(json.dumps(schema), any_whitespace=False))
     except RuntimeError:  # without the cause: its message quotes the schema
         raise BadRequestError(

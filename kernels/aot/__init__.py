@@ -1,4 +1,4 @@
-"""Kernels compiled ahead of time: to build them needs Triton, to run them needs only a driver.
+"""Kernels compiled ahead of time: building them needs Triton, running them only a driver.
 
     variants.py   what is compiled: a list of `KernelVariant` beside each kernel
     compile.py    writes `<name>.sm_<arch>.cubin` and `.ptx` and a manifest, without a GPU

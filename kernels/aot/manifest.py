@@ -1,4 +1,4 @@
-"""What a folder of compiled kernels says of itself; `compile.py` writes it, `loader.py` reads."""
+"""The manifest of a folder of compiled kernels: `compile.py` writes it, `loader.py` reads it."""
 
 from __future__ import annotations
 

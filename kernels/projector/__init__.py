@@ -75,7 +75,7 @@ def projector(
         obstacle = find_obstacle(x.device, x.dtype, size=x.shape[1], out_size=fc2_bias.shape[0])
         if backend == "triton" and obstacle:
             raise EngineError(f"projector: the triton kernels cannot run: {obstacle}")
-        # Nobody wants the interpreter without asking for it.
+        # The interpreter runs only if it is asked for.
         if backend == "triton" or (obstacle is None and x.is_cuda):
             _log_once("projector: the triton kernels run")
             return torch.ops.cxr.projector(x, *weights, merge_order)

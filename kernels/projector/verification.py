@@ -1,4 +1,4 @@
-"""Random inputs of the op and the error a kernel may have: for tests and benchmarks alike."""
+"""Random inputs of the op and the error a kernel may have: for tests and benchmarks."""
 
 from __future__ import annotations
 

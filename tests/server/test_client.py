@@ -155,7 +155,7 @@ def test_errors_of_the_ensemble_and_of_http_keep_their_code(server):
             post(server, model, {"prompt": "x", "image": "no image"})
         with caught.value as response:
             assert response.status == 400
-            assert b"[cxr:unreadable_image] image:" in response.read()
+            assert b"[cxr:unreadable_image image] image:" in response.read()
     with pytest.raises(urllib.error.HTTPError) as caught:
         post(server, "reason", {"seed": 1})
     with caught.value as response:

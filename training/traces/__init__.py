@@ -4,7 +4,7 @@
     text = write_trace(facts, seed=7)
 
 `facts` holds what a source states, `writer` puts it into words by rules, `check` refuses what the
-source does not bear out.
+source does not support.
 """
 
 from cxr_reason.training.traces.check import TraceError, check_trace

@@ -1,7 +1,7 @@
 """The check that every trace passes before it is used, whatever its source.
 
 What a text states is read by the statement rules that the audit of readings and the rewards use
-too: nothing is asked here of a trace that is not asked of a model's output later.
+too, so a trace is judged here as a model's output is judged later.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TraceError(BadRequestError):
 
 
 def check_trace(text: str, facts: Facts) -> None:
-    """Refuse a trace that its source does not bear out.
+    """Refuse a trace that its source does not support.
 
     - The form is complete: every tag once, nothing outside of them.
     - The sections are all there, in their order.

@@ -1,6 +1,6 @@
 """Real reports → traces by a language model behind an OpenAI-compatible chat endpoint.
 
-The model writes, the rules decide: what it returns is used only if `check_trace` bears it out
+The model writes, the rules decide: what it returns is used only if `check_trace` accepts it
 against the labels that the statement rules read in the report. Needs the package `openai` (extra
 `train`); any server of that interface will do, e.g. `vllm serve`. Reports leave this machine:
 use an endpoint that your data may go to.
@@ -89,7 +89,7 @@ class TraceRewriter:
         self._client.close()
 
     def rewrite(self, report_text: str) -> str:
-        """Return the trace of a report; the model gets the check's complaint about a bad one.
+        """Return the trace of a report; the model is told what is wrong with a bad one.
 
         Raises:
             TraceError: No answer follows from the report, or no attempt passed the check.

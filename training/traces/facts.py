@@ -58,7 +58,7 @@ class Sign:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of one film.
+    """What is known about one film.
 
     Attributes:
         states: Label to state. A label that is not here is unknown.

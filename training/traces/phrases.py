@@ -1,4 +1,4 @@
-"""The words of the rules writer: two or three phrases a slot, and no more.
+"""The words of the rules writer: two or three phrases for each slot, and no more.
 
 A small model learns the form from few films, so a slot varies little and its decision word comes
 early, next to the label's own words. No phrase states what the source did not: sections without a

@@ -67,7 +67,7 @@ class _Writer:
         yield from self._summary()
 
     def _choose(self, variants: Sequence[str]) -> str:
-        # Not `choice`: its use of the stream is no promise of the library, that of `random` is.
+        # Not `choice`: Python guarantees the sequence of `random` only.
         return variants[int(self._rng.random() * len(variants))]
 
     def _devices(self) -> Iterator[str]:
@@ -93,7 +93,7 @@ class _Writer:
         yield from self._decide(LUNG_LABELS)
 
     def _decide(self, labels: Sequence[str], otherwise: Sequence[str] = ()) -> Iterator[str]:
-        """Say what is known of labels; `otherwise`, where nothing is known of any."""
+        """Say what is known about labels; `otherwise`, if nothing is known about any."""
         known = [label for label in labels if label in self._facts.states]
         if not known and otherwise:
             yield self._choose(otherwise)
