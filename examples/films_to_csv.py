@@ -19,7 +19,7 @@ with (
     open(arguments.table, "w", newline="", encoding="utf-8") as file,
     cxr_reason.load(arguments.engine) as reader,
 ):
-    # A label that a reading does not speak of stays empty: that does not rule it out.
+    # A label that a reading does not mention stays empty: that does not rule it out.
     writer = csv.DictWriter(file, ["file", "outcome", "error", *LABELS])
     writer.writeheader()
 

@@ -1,4 +1,4 @@
-"""Draw a synthetic chest film, for those who have none at hand.
+"""Draw a synthetic chest film, if you have none at hand.
 
 python examples/make_film.py film.dcm
 """

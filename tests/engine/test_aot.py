@@ -350,12 +350,12 @@ def test_driver_errors_have_their_call_and_reason(library: KernelLibrary, fake: 
 
 
 @pytest.mark.parametrize("name", ["libnowhere.so.1", "libm.so.6"])
-def test_a_missing_driver_is_said(name: str) -> None:
+def test_a_missing_driver_is_reported(name: str) -> None:
     with pytest.raises(EngineError, match=f"no NVIDIA driver: {name}"):
         CudaDriver(name)
 
 
-def test_unknown_names_are_said(library: KernelLibrary) -> None:
+def test_unknown_names_are_reported(library: KernelLibrary) -> None:
     assert KERNEL in library.names
     with pytest.raises(EngineError, match="no compiled kernel 'other'"):
         library.launch("other", {})

@@ -277,12 +277,12 @@ def test_worker_reports_as_it_goes(working: Path, pictures: FilmVariants, tmp_pa
     python = Path(sys.executable)
     prepared = run_worker(python, working, {**job, "task": "prepare"}, tmp_path, timeout_s=60)
     assert not prepared.error and model.is_dir()
-    heard: list[str] = []
+    seen: list[str] = []
     run = run_worker(
-        python, working, job, tmp_path, timeout_s=60, on_event=lambda e: heard.append(e["event"])
+        python, working, job, tmp_path, timeout_s=60, on_event=lambda e: seen.append(e["event"])
     )
     assert not run.error
-    assert heard == [
+    assert seen == [
         *("ready", "first", "single", "single", "again", "again", "one at a time done"),
         *("batch", "batch", "done"),
     ]
@@ -388,7 +388,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[[EngineBench], tuple[boo
     return run_bench
 
 
-def test_a_failing_peer_is_listed_and_the_run_goes_on(
+def test_a_failing_peer_is_listed_and_the_run_continues(
     bench: EngineBench, working: Path, failing: Path, tmp_path: Path, run: Any
 ) -> None:
     broken = tmp_path / "not_to_be_had.py"

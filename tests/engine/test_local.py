@@ -139,7 +139,7 @@ def test_closing_ends_what_runs(rg1_path: Path) -> None:
     assert not client.is_ready()
 
 
-def test_what_fails_inside_is_told_without_its_content(rg1_path: Path) -> None:
+def test_internal_errors_are_reported_without_content(rg1_path: Path) -> None:
     with make_client(FakeEngine()) as client:
         with pytest.raises(GenerationError) as caught:
             client.read(rg1_path, prompt="fail with a secret")
@@ -154,7 +154,7 @@ def test_an_answer_format_holds(reader: Client, rg1_path: Path) -> None:
     assert reader.read(rg1_path, answer_format=LABEL_ANSWER, max_tokens=4).outcome == "truncated"
 
 
-def test_what_is_no_engine(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_an_engine(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError):
         cxr_reason.load(tmp_path)
 
@@ -164,9 +164,7 @@ def test_connect_asks_the_address() -> None:
         assert not client.is_ready(timeout_s=0.2)
 
 
-def test_a_calibration_says_what_shares_mean(
-    engine_dir: Path, rg1_path: Path, tmp_path: Path
-) -> None:
+def test_a_calibration_sets_the_states(engine_dir: Path, rg1_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "calibration.json"
     path.write_text('{"source": "a test", "thresholds": {}}')
     with cxr_reason.load(engine_dir, calibration=path) as reader:

@@ -131,7 +131,7 @@ def test_largest_grid(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("blocks", BLOCKS, ids=str)
-def test_every_way_to_cut_it_up(blocks: Blocks, rng: np.random.Generator) -> None:
+def test_every_block_size(blocks: Blocks, rng: np.random.Generator) -> None:
     pixels, table = make_film(rng, 131, 157, 10)
     grid = Grid(6, 10)  # no multiple of a tile in either direction
     film, lookup = torch.from_numpy(pixels).to(DEVICE), torch.from_numpy(table).to(DEVICE)
@@ -160,7 +160,7 @@ def test_patches_come_in_any_order(kind: torch.dtype, rng: np.random.Generator) 
         assert torch.equal(run(pixels, table, grid, patch_order=given), merged[given.long()])
 
 
-def test_what_is_no_permutation_writes_nowhere_else(rng: np.random.Generator) -> None:
+def test_an_order_that_is_not_a_permutation_writes_nowhere_else(rng: np.random.Generator) -> None:
     pixels, table = make_film(rng, 30, 30, 8)
     order = torch.tensor([0, 1, 1, 3], device=DEVICE)
     patches = run(pixels, table, Grid(2, 2), patch_order=order)

@@ -264,7 +264,7 @@ def test_wrong_options_are_refused(options: Any, error: type[Exception]) -> None
 
 
 def test_extension_refuses_tensors_that_do_not_fit() -> None:
-    """Memory stays safe, whoever calls it."""
+    """It checks its arguments itself, so that no call reads or writes outside of a tensor."""
     film, table = np.zeros((9, 9), np.uint16), np.zeros(256, np.float32)
     out, rows = np.zeros((4, 196), np.float32), np.arange(4)
     good = (film, table, 2, 2, rows, out, 1, False)

@@ -248,7 +248,7 @@ def test_saved_choices_load_and_stop_the_measuring(
     ],
     ids=["missing", "empty", "list", "format", "fields", "config", "zero"],
 )
-def test_files_that_are_no_tuning_are_refused(tmp_path: Path, content: str | None) -> None:
+def test_files_that_are_not_a_tuning_are_refused(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "tuning.json"
     if content is not None:
         file.write_text(content)

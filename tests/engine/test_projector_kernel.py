@@ -130,7 +130,7 @@ def test_merge_order(kind: torch.dtype | None, dtype: torch.dtype, seed: int) ->
     assert torch.equal(result, in_window_order[order]), f"seed {seed}"
 
 
-def test_an_order_that_is_none_writes_nothing_outside(seed: int) -> None:
+def test_an_invalid_order_writes_nothing_outside(seed: int) -> None:
     inputs = make(16, "nano", torch.float16, seed)
     inputs["merge_order"] = torch.tensor([0, 7, -3, 2], device=DEVICE)
     result = projector(**inputs, backend="triton")

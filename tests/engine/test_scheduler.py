@@ -151,7 +151,7 @@ def test_closing_ends_what_runs_and_what_waits(engine_dir: Path) -> None:
         engine.submit(ask("One.", 3))
 
 
-def test_running_requests_go_on_while_a_long_prompt_is_prefilled(engine_dir: Path) -> None:
+def test_running_requests_continue_while_a_long_prompt_is_prefilled(engine_dir: Path) -> None:
     with open_engine(engine_dir, prefill_chunk=16) as engine:
         running = engine.submit(ask("One.", ENDLESS))
         events = iter(running)

@@ -73,7 +73,7 @@ def test_it_answers_on_a_real_film(reader: Engine, trained: Checkpoint, rg1_path
     assert trace.labels
 
 
-def test_it_refuses_what_is_no_chest_film(reader: Engine, trained: Checkpoint) -> None:
+def test_it_refuses_what_is_not_a_chest_film(reader: Engine, trained: Checkpoint) -> None:
     blank = np.full((224, 224), 128, np.uint8)
     pictures = [draw_distractor(seed, 224) for seed in range(1_000_000, 1_000_011)]
     films = [(picture.astype(np.uint16), DISPLAY) for picture in [blank, *pictures]]
@@ -82,7 +82,7 @@ def test_it_refuses_what_is_no_chest_film(reader: Engine, trained: Checkpoint) -
     assert sum(trace.outcome is Outcome.REFUSED for trace in traces) >= 10  # of 12
 
 
-def test_it_says_what_it_is(trained: Checkpoint) -> None:
+def test_it_has_its_notice(trained: Checkpoint) -> None:
     assert "Not for any use on patients" in trained.notice
     assert (trained.folder / "README.md").is_file()
     size = sum(file.stat().st_size for file in trained.folder.iterdir())

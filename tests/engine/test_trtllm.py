@@ -2,7 +2,7 @@
 
 The stand-in (`trtllm_stand_in/`) refuses what NVIDIA's signatures do not have, and its model is
 transformers' own, so the texts are those of the `reference` backend if the film, the prompt, the
-positions and the sampling reach it as they should.
+positions and the sampling reach it correctly.
 """
 
 from __future__ import annotations
@@ -426,7 +426,7 @@ def test_tensors_of_another_engine_are_refused(engine: TrtllmEngine) -> None:
         engine.submit(GenerationRequest(parse_prompt("Hello."), visual))
 
 
-def test_the_artifact_vouches_for_its_files(
+def test_the_manifest_lists_the_files_of_the_artifact(
     release_12: None, artifact: Path, nano: Checkpoint
 ) -> None:
     manifest = read_manifest(artifact)

@@ -1,4 +1,4 @@
-"""The acceptance run of the TensorRT-LLM backend: what of it runs without a GPU."""
+"""The acceptance run of the TensorRT-LLM backend: the parts that run without a GPU."""
 
 from __future__ import annotations
 

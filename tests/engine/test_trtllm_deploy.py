@@ -1,4 +1,4 @@
-"""What deploy/ says: the launch line, and that the compose file keeps its promises."""
+"""The files in deploy/: the command that starts the server, and the compose file's settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def engine(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def test_one_gpu_starts_the_server_behind_the_launcher(tmp_path: Path, engine: str) -> None:
+def test_one_gpu_starts_the_server_through_the_launcher(tmp_path: Path, engine: str) -> None:
     result = serve(tmp_path, "--log-verbose=1", CXR_ENGINE=engine)
     words = result.stdout.splitlines()[0].split()
     assert words[:2] == ["trtllm-llmapi-launch", "tritonserver"]
@@ -75,7 +75,7 @@ def test_the_compose_file_runs_without_rights_on_a_read_only_engine() -> None:
     json.loads(service["environment"]["CXR_ENGINE_CONFIG"])
 
 
-def test_the_image_checks_its_health_and_is_no_root() -> None:
+def test_the_image_checks_its_health_and_does_not_run_as_root() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     assert "USER 10001" in lines
     assert [line for line in lines if line.startswith("HEALTHCHECK ")]

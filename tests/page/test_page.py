@@ -41,7 +41,7 @@ def test_a_reading_streams_and_shows_where_its_findings_come_from(
 
     before, _ = canvas_pixels(page)
     page.get_by_role("button", name="Pleural Effusion").click()
-    # The sentence stands behind two characters that JavaScript counts otherwise than Python.
+    # Two characters before the sentence are counted differently by JavaScript and Python.
     expect(trace.locator("mark.selected")).to_have_text(SENTENCES[2].strip())
     outlined, _ = canvas_pixels(page)
     _, columns = np.nonzero((outlined != before).any(axis=2))
@@ -59,7 +59,7 @@ def test_a_reading_streams_and_shows_where_its_findings_come_from(
 @pytest.mark.parametrize(
     ("outcome", "text"), [("truncated", "token limit"), ("refused", "The model refused")]
 )
-def test_how_a_reading_ended_is_said(
+def test_how_a_reading_ended_is_shown(
     page: Any, stand_in: Any, rg1_path: Path, outcome: str, text: str
 ) -> None:
     stand_in.outcome = outcome
@@ -186,7 +186,7 @@ def test_a_wrong_key_is_asked_for_again(page: Any, stand_in: Any, rg1_path: Path
     ("fault", "text"),
     [("busy", "the queue is full"), ("cut", "The connection ended before the reading")],
 )
-def test_a_fault_of_the_server_is_told_and_can_be_tried_again(
+def test_a_fault_of_the_server_is_shown_and_can_be_tried_again(
     page: Any, stand_in: Any, rg1_path: Path, fault: str, text: str
 ) -> None:
     stand_in.fault = fault
@@ -197,7 +197,7 @@ def test_a_fault_of_the_server_is_told_and_can_be_tried_again(
     expect(page.get_by_text("Reading complete")).to_be_visible()
 
 
-def test_an_unreachable_server_is_told(page: Any, stand_in: Any, rg1_path: Path) -> None:
+def test_an_unreachable_server_is_shown(page: Any, stand_in: Any, rg1_path: Path) -> None:
     open_film(page, rg1_path)
     expect(page.get_by_text("Reading complete")).to_be_visible()
     stand_in.close()

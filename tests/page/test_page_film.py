@@ -228,7 +228,7 @@ def test_a_film_can_be_dropped(page: Any, rg1_path: Path) -> None:
     expect(page.get_by_text("Reading complete")).to_be_visible()
 
 
-def test_a_bad_file_is_told_without_its_content(
+def test_a_bad_file_is_reported_without_its_content(
     page: Any, stand_in: Any, rg1_path: Path, tmp_path: Path
 ) -> None:
     stand_in.fault = "error"

@@ -192,7 +192,7 @@ def test_reading_in_this_process(engine_dir, rg1_path):
     assert none.returncode == 1 and "ArtifactError" in none.stderr
 
 
-def test_serving_a_folder_that_is_no_engine_exits_with_1(tmp_path):
+def test_serving_a_folder_that_is_not_an_engine_exits_with_1(tmp_path):
     result = run("serve", str(tmp_path))
     assert result.returncode == 1
     assert "ArtifactError" in result.stderr

@@ -108,7 +108,7 @@ def test_read_takes_bytes_and_settings(client, rg1_path):
 
 
 @pytest.mark.server
-def test_both_doors_and_http_say_the_same(client, server, rg1_path):
+def test_both_models_and_http_give_the_same_text(client, server, rg1_path):
     reading = client.read(rg1_path, prompt="count 4")
     follow_up = {"prompt": "count 4", "image_digest": reading.film.image_digest}
     direct = post(server, "reason", follow_up)
@@ -181,7 +181,7 @@ def test_films_pass_up_to_the_limit(client):
 
 
 @pytest.mark.server
-def test_time_over_is_an_error_and_frees_the_slot(client, server, rg1_path):
+def test_a_timeout_is_an_error_and_frees_the_slot(client, server, rg1_path):
     started = time.monotonic()
     with pytest.raises(RequestTimeoutError, match=r"in 0\.5 s"):
         client.read(rg1_path, prompt="count 1000", timeout_s=0.5)
@@ -220,7 +220,7 @@ def test_a_client_that_dies_frees_the_slot(server, rg1_path, death):
 
 
 @pytest.mark.server
-def test_one_request_too_many_is_told_so_and_the_others_finish(client, server, rg1_path):
+def test_one_request_too_many_gets_an_error_and_the_others_finish(client, server, rg1_path):
     client.read(rg1_path, prompt="count 1")
     outcomes = []
 
@@ -278,7 +278,7 @@ def test_metrics_count_tokens_and_times(client, server, rg1_path):
 
 @pytest.mark.server
 @pytest.mark.parametrize("service", ["grpc", "http"])
-def test_a_server_that_dies_is_told_apart(tmp_path, rg1_path, service):
+def test_a_server_that_dies_has_its_own_error(tmp_path, rg1_path, service):
     with TritonProcess(write_repository(tmp_path), addresses=Addresses.free()) as server:
         address = {"grpc": server.grpc_address, "http": f"http://{server.http_address}"}[service]
         with Client(address) as client:
@@ -292,7 +292,7 @@ def test_a_server_that_dies_is_told_apart(tmp_path, rg1_path, service):
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
-def test_nobody_there(rg1_path, scheme):
+def test_a_server_that_cannot_be_reached(rg1_path, scheme):
     with Client(scheme + Addresses.free().resolve().grpc, max_retries=1) as client:
         assert not client.is_ready(timeout_s=1.0)
         with pytest.raises(ServerUnavailableError, match="cxr-reason serve"):

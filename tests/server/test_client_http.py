@@ -16,7 +16,7 @@ from cxr_reason.errors import RequestTimeoutError, ServerError, to_wire
 
 
 class _Endless(BaseHTTPRequestHandler):
-    """Generates until as many stop messages came as the server hears, or its caller is gone."""
+    """Generates until it has received enough stop messages, or its caller is gone."""
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -58,7 +58,7 @@ def connect(server):
 
 
 @pytest.mark.parametrize("num_needed", [1, 3])
-def test_a_stop_that_overtook_its_request_is_said_again(endless, num_needed):
+def test_a_stop_that_overtook_its_request_is_sent_again(endless, num_needed):
     endless.num_needed = num_needed
     with connect(endless) as client, pytest.raises(RequestTimeoutError):
         client.read(b"film", timeout_s=0.1, request_id="mine")
@@ -66,7 +66,7 @@ def test_a_stop_that_overtook_its_request_is_said_again(endless, num_needed):
     assert not endless.was_cut_off.is_set()
 
 
-def test_closing_a_stream_says_it_again_too(endless):
+def test_closing_a_stream_sends_it_again_too(endless):
     endless.num_needed = 2
     with connect(endless) as client:
         events = client.stream(b"film")
@@ -83,7 +83,7 @@ def test_a_server_that_does_not_stop_is_cut_off(endless, monkeypatch):
     assert endless.was_cut_off.wait(5.0)
 
 
-def test_a_server_that_is_no_cxr_reason_server(endless):
+def test_a_server_that_is_not_a_cxr_reason_server(endless):
     class _Other(BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))

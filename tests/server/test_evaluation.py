@@ -129,7 +129,7 @@ def test_a_reader_that_sees_everything_is_perfect(cases: list[Case]) -> None:
     assert part.blank_refusal_rate == 0.0
 
 
-def test_a_reader_that_never_looks_is_found_out(cases: list[Case]) -> None:
+def test_a_reader_that_never_looks_is_detected(cases: list[Case]) -> None:
     result = evaluate(cases, lambda film: "Lung Lesion")
     by_name = {label.label: label for label in result.labels}
     # A third of the films has one: precision 1/3, recall 1, F1 1/2; the other two labels 0.
@@ -144,7 +144,7 @@ def test_a_reader_that_never_looks_is_found_out(cases: list[Case]) -> None:
     assert part.drop_own.value == part.difference.value == 0.0
 
 
-def test_a_reader_of_the_wrong_place_is_found_out(cases: list[Case]) -> None:
+def test_a_reader_that_looks_in_the_wrong_place_is_detected(cases: list[Case]) -> None:
     # Blind where something flat is on the right of the film: there "elsewhere" covers.
     def look(film) -> str:
         num_flat = int((np.diff(film[:, SIZE // 2 :], axis=1) == 0).sum())
@@ -189,7 +189,7 @@ def test_several_traces_ask_for_the_greedy_one_and_seeds() -> None:
         EvaluationSettings(num_traces=2, temperature=0.0)
 
 
-def test_failed_films_are_counted_and_the_rest_goes_on(cases: list[Case]) -> None:
+def test_failed_films_are_counted_and_the_others_are_read(cases: list[Case]) -> None:
     def look(film) -> str:
         if film.max() > 0.9:
             raise GenerationError("engine: a step failed")
@@ -230,7 +230,7 @@ def test_order_is_kept_and_equal_films_are_read_once(cases: list[Case]) -> None:
     assert results[:30] == results[30:]
 
 
-def test_interruption_stops_what_runs_and_a_record_goes_on(
+def test_interruption_stops_the_run_and_a_record_resumes_it(
     cases: list[Case], tmp_path: Path
 ) -> None:
     path = tmp_path / "record.jsonl"
@@ -339,7 +339,7 @@ def test_elsewhere_is_the_free_mirror_image() -> None:
     assert (place[2] - place[0], place[3] - place[1]) == (30, 40)
 
 
-def test_elsewhere_of_two_boxes_and_of_none_with_room() -> None:
+def test_elsewhere_for_two_boxes_and_where_no_place_is_free() -> None:
     pair = [(10, 50, 40, 90), (120, 50, 150, 90)]
     first, second = find_elsewhere(pair, pair, 200, 160) or [None, None]
     assert len({first, second, *pair}) == 4

@@ -1,6 +1,6 @@
 """`cxr-reason evaluate` on all three backends.
 
-The bundled checkpoint is untrained: its text is noise, and every measure of its form is 0.
+The checkpoint is untrained: its text is noise, and every measure of its form is 0.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def test_three_backends_read_alike(
         assert report["num_films"] == 4
         models[name] = report["model"]
         outputs[name] = read_record(record)
-    # Greedy and sampled: positions, seeds and preprocessing are the same on every way in.
+    # Greedy and sampled: positions, seeds and preprocessing are the same for every backend.
     assert outputs["engine"] == outputs["server"] == outputs["checkpoint"]
     assert {len(traces) for traces in outputs["engine"].values()} == {3}
     assert models["engine"]["engine_digest"] == models["server"]["engine_digest"] != ""

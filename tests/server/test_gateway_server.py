@@ -206,7 +206,7 @@ def test_health(gateway):
     assert httpx.get(f"{gateway.url}/health").status_code == 200
 
 
-def test_nobody_behind_the_gateway():
+def test_a_gateway_without_a_server():
     with running_gateway("127.0.0.1:1") as gateway:
         assert httpx.get(f"{gateway.url}/health", timeout=20).status_code == 503
         answer = httpx.post(f"{gateway.url}/v1/readings", files={"film": b"x"}, timeout=20)

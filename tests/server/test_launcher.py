@@ -184,14 +184,14 @@ def test_numpy_2_is_refused(tmp_path, monkeypatch):
         runtime.find_runtime(tmp_path)
 
 
-def test_a_machine_without_any_server_is_told_what_to_install(tmp_path, monkeypatch):
+def test_without_any_server_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ServerError, match=r"cxr-reason\[server\]"):
         runtime.find_runtime(tmp_path)
 
 
-def test_a_folder_that_is_no_engine_is_refused_before_anything_starts(tmp_path):
+def test_a_folder_that_is_not_an_engine_is_refused_before_anything_starts(tmp_path):
     with pytest.raises(ArtifactError, match=r"manifest\.json"):
         TritonServer(tmp_path)
 

@@ -121,7 +121,7 @@ def num_under_way(server: TritonServer) -> float:
     return metric(server, "cxr_requests{")
 
 
-def test_the_direct_door_gives_the_text_of_the_engine(
+def test_the_model_reason_gives_the_text_of_the_engine(
     server: TritonServer, engine: Engine, film_paths: list[Path], films: list[Film]
 ) -> None:
     with Client(server.grpc_address) as client:
@@ -156,7 +156,7 @@ def test_the_ensemble_gives_the_text_of_the_engine(
         assert reading.film.source == {"dcm": "dicom", "jpg": "jpeg"}.get(path.suffix[1:], "png")
 
 
-def test_both_doors_and_an_engine_in_this_process_give_the_same_reading(
+def test_both_models_and_an_engine_in_this_process_give_the_same_reading(
     server: TritonServer, engine_dir: Path, rg1_path: Path, data_dir: Path
 ) -> None:
     """On RG1 and ten films, with sampling; only the times differ."""
@@ -228,7 +228,7 @@ def test_a_reading_says_where_it_comes_from(
     assert reading.film.view == "PA"
 
 
-def test_a_film_seen_before_is_asked_by_its_digest(
+def test_a_film_seen_before_is_named_by_its_digest(
     server: TritonServer, engine: Engine, rg1_path: Path, rg1: Film
 ) -> None:
     with Client(server.grpc_address) as client:
@@ -298,7 +298,7 @@ def test_several_traces_of_a_film_are_those_of_their_seeds(
     assert metric(server, "cxr_cache_bytes", "prefixes") > 0
 
 
-def test_a_format_that_is_none_is_refused(server: TritonServer, rg1_path: Path) -> None:
+def test_an_unknown_answer_format_is_refused(server: TritonServer, rg1_path: Path) -> None:
     with (
         Client(server.grpc_address) as client,
         pytest.raises(BadRequestError, match="answer_format"),
@@ -318,7 +318,7 @@ def test_leaving_a_stream_frees_the_slot(server: TritonServer, rg1_path: Path) -
         wait_until(lambda: num_under_way(server) == 0, timeout_s=1.0)
         assert num_seen == 10
         assert metric(server, "cxr_requests_total", "cancelled") == cancelled + 1
-        # Far from the limit: the tokens seen, and those made while the word was on its way.
+        # Far from the limit: the tokens seen, and those made while the message was on its way.
         assert metric(server, "cxr_generated_tokens_total") - tokens < 300
         assert client.read(rg1_path, max_tokens=3).usage.completion_tokens == 3
 
@@ -369,7 +369,7 @@ def rewrite(data: bytes, **elements: str) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "error"), [case[1:] for case in BAD_FILMS], ids=[case[0] for case in BAD_FILMS]
 )
-def test_a_bad_film_gets_its_error_by_both_doors(
+def test_a_bad_film_gets_its_error_from_both_models(
     server: TritonServer, rg1_path: Path, spoil: Callable[[bytes], bytes], error: type[CxrError]
 ) -> None:
     film = spoil(rg1_path.read_bytes())
@@ -404,7 +404,7 @@ def test_a_bad_request_gets_its_error(
         client.read(rg1_path, **settings)
 
 
-def test_a_busy_server_says_so_and_goes_on(engine_dir: Path, rg1_path: Path) -> None:
+def test_a_busy_server_reports_it_and_continues(engine_dir: Path, rg1_path: Path) -> None:
     settings = ServingSettings(engine_dir, EngineConfig(max_batch=1, max_queue=1))
     with (
         TritonServer(settings, addresses=Addresses.free()) as server,

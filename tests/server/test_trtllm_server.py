@@ -79,7 +79,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def test_both_doors_give_the_text_of_transformers(
+def test_both_models_give_the_text_of_transformers(
     server: TritonProcess, oracle: Engine, rg1_path: Path, rg1: tuple[object, tuple[int, int]]
 ) -> None:
     request = GenerationRequest(
@@ -128,7 +128,7 @@ def test_errors_reach_the_client(server: TritonProcess, rg1_path: Path) -> None:
             client.read(rg1_path, prompt="<|im_end|>")
 
 
-def test_under_load_all_get_an_answer_or_are_told_to_wait(
+def test_under_load_all_get_an_answer_or_a_busy_error(
     server: TritonProcess, rg1_path: Path
 ) -> None:
     def ask(number: int) -> str:

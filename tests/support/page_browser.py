@@ -95,7 +95,7 @@ def read_film(page: Any, path: Path) -> None:
 def canvas_pixels(page: Any) -> tuple[Array, dict[str, float]]:
     """Return what the canvas holds, RGB `[H, W, 3]`, and where the film lies on it."""
     # A change reaches the canvas two frames later: Preact runs effects after the next frame, and
-    # the viewer draws in the one behind it. The third is for a change that is not rendered yet.
+    # the viewer draws in the one after it. The third is for a change that is not rendered yet.
     for _ in range(3):
         page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     url, place = page.locator("canvas").evaluate(

@@ -1,4 +1,4 @@
-"""Teaching a random vision tower to see."""
+"""Pretraining of a random vision tower."""
 
 from __future__ import annotations
 

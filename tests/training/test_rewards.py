@@ -1,4 +1,4 @@
-"""Rewards: exact values, and the loopholes that are known, closed ones and open ones."""
+"""Rewards: exact values, and the known loopholes, closed or still open."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ WORD_LIST = "film devices trachea lungs pleura mediastinum hila heart abdomen bo
         # The first is the title of a section with three words.
         (output("Edema", "Lungs are clear."), 0.15 + 0.55 / 10),
         (output("Edema", "The lungs are clear."), 0.15 + 0.55 / 10 + 0.20 / 11),
-        # Without a section's word it goes on with the last one.
+        # A sentence without a section's word belongs to the section before.
         (output("Edema", "Lungs. They are clear today."), 0.15 + 0.55 / 10 + 0.20 / 11),
         (output("Edema", without(7)), 0.15 + 0.55 * 9 / 10 + 0.20 * 10 / 11 + 0.10),
         (output("Edema", without(10)), 0.15 + 0.55 + 0.20 * 10 / 11),
@@ -218,7 +218,7 @@ def test_structure(text: str, expected: float) -> None:
         # Uncertain: half, and free to leave out.
         ("There may be a pneumothorax.", "Pneumothorax", 0.5),
         ("There may be a pneumothorax. There is a fracture.", "Fracture", 1.0),
-        # The hierarchy: a child bears out its parents, not the other way round.
+        # The hierarchy: a child supports its parents, not the other way round.
         ("There is pneumonia.", "Lung Opacity, Consolidation, Pneumonia", 1.0),
         ("There is pneumonia.", "Lung Opacity", 0.0),  # and it is left out
         ("There is an opacity.", "Pneumonia", 0.0),
@@ -227,7 +227,7 @@ def test_structure(text: str, expected: float) -> None:
         ("There may be a pneumothorax.", "No Finding", 0.5),
         ("There is a pneumothorax.", "No Finding", 0.0),
         ("A pacemaker is in place. The lungs are clear.", "No Finding", 0.0),
-        # Answers that cannot be borne out.
+        # Answers that cannot be supported.
         ("There is an effusion.", "Pleural Effusion, Haze", 0.5),
         ("There is an effusion.", "Haze", 0.0),
         ("The lungs are clear.", "", 0.0),

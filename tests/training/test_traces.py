@@ -139,7 +139,7 @@ def test_the_text_of_a_seed_is_pinned() -> None:
     assert write_trace(facts, 1) == PINNED
 
 
-def test_unknown_labels_are_not_spoken_of() -> None:
+def test_unknown_labels_are_not_mentioned() -> None:
     rng = random.Random(0)
     states: tuple[Polarity, ...] = ("present", "absent", "uncertain")
     sides, zones = ("left", "right", "bilateral", None), ("upper", "mid", "lower", "diffuse", None)
@@ -300,5 +300,5 @@ def test_real_reports(data_dir: Path) -> None:
             continue
         assert_sound(write_trace(facts, seed), facts.states)
         num_written += 1
-    # The others have a disease without a label, or speak of nothing that has one.
+    # The others have a disease without a label, or mention nothing that has one.
     assert (len(examples), num_written) == (3927, 2907)

@@ -64,7 +64,7 @@ def test_a_statement_of_an_unknown_label() -> None:
     refuse(GOOD, "Fracture is unknown but absent stated", Facts(known, SIGNS))
 
 
-def test_a_denied_side_is_no_contradiction() -> None:
+def test_a_denied_side_is_not_a_contradiction() -> None:
     check_trace(GOOD.replace("In summary", "No pleural effusion on the left. In summary"), FACTS)
 
 

@@ -185,7 +185,7 @@ def test_no_chat_completion(stand_in: StandIn, media_type: str, body: str) -> No
 def test_no_endpoint() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"  # bound, but nobody listens
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"  # bound, but nothing listens
         with (
             TraceRewriter(url, "key", "a-model", max_retries=0) as rewriter,
             pytest.raises(ServerUnavailableError, match="cannot be reached"),

@@ -201,7 +201,7 @@ def test_an_existing_folder_is_not_overwritten(prepared: Path) -> None:
         app(["phantoms", "--output", str(prepared)], standalone_mode=False)
 
 
-def test_training_does_not_start_on_what_is_no_data(
+def test_training_does_not_start_without_a_prepared_data_set(
     sft_run: Callable[..., Any], tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="not a prepared data set"):
@@ -287,7 +287,7 @@ def test_accumulating_gradients_equals_a_larger_batch(sft_run: Callable[..., Any
     assert not all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def test_a_run_that_was_stopped_goes_on(sft_run: Callable[..., Any]) -> None:
+def test_a_stopped_run_continues(sft_run: Callable[..., Any]) -> None:
     whole, _ = sft_run("whole", max_steps=4)
     whole.train()
     settings = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}

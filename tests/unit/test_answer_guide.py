@@ -1,4 +1,4 @@
-"""Answers held to a grammar, on random logits: whatever the model wants, the form holds."""
+"""Answers constrained by a grammar, on random logits: every answer has the form."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tokenizer(trained: Checkpoint) -> Tokenizer:
 
 
 def write(guide: AnswerGuide, tokenizer: Tokenizer, seed: int, before: str) -> str:
-    """Return `before` and what random logits write behind it."""
+    """Return `before` and what random logits write after it."""
     random = np.random.default_rng(seed)
     ids = tokenizer.encode(before, add_special_tokens=False).ids
     for token_id in ids:

@@ -1,4 +1,4 @@
-"""The engine artifact: what its manifest vouches for, and every way it can be wrong."""
+"""The engine artifact: what its manifest lists, and every way it can be wrong."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_altered_file_of_the_same_size(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["../x", "decoder/../../x", "..", "/etc/hostname", "a/../..", "//x"], ids=repr
 )
-def test_manifest_cannot_vouch_for_files_outside(folder: Path, name: str) -> None:
+def test_manifest_cannot_list_files_outside(folder: Path, name: str) -> None:
     outside = folder.parent / "x"
     outside.write_bytes(b"abc")
     record = {"size_bytes": 3, "sha256": SHA256_ABC}

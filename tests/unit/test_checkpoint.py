@@ -250,7 +250,7 @@ def test_invalid_json(copy: Path, name: str, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
 @pytest.mark.parametrize("content", ["[]", "null", "5"])
-def test_json_that_is_no_object(copy: Path, name: str, content: str) -> None:
+def test_json_that_is_not_an_object(copy: Path, name: str, content: str) -> None:
     (copy / name).write_text(content)
     assert f"{name} is not a JSON object" in refusal(copy)
 

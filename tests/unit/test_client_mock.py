@@ -181,7 +181,7 @@ def test_settings_reach_the_server():
     assert transport.requests[0].inputs[PROMPT.name] == b"Look."
 
 
-def test_a_setting_that_is_none_is_refused():
+def test_an_unknown_setting_is_refused():
     for call in (
         Client(transport=MockTransport()).read,
         AsyncClient(transport=MockTransport()).stream,
@@ -293,7 +293,7 @@ def test_cancelling_a_task_stops_the_request():
     assert stopped.wait(1.0)
 
 
-def test_time_over_is_an_error():
+def test_a_timeout_is_an_error():
     stopped = threading.Event()
     client = Client(transport=MockTransport(endless(stopped)))
     with pytest.raises(RequestTimeoutError):
@@ -507,12 +507,12 @@ def test_bad_arguments_of_many_films():
 
 
 @pytest.mark.parametrize("address", ["localhost", "ftp://a:1", "host:port", "http://", "a/b:1"])
-def test_an_address_that_is_none_is_refused(address):
+def test_an_invalid_address_is_refused(address):
     with pytest.raises(BadRequestError, match="address: must be"):
         Client(address)
 
 
-def test_an_answer_without_a_reading_is_no_answer():
+def test_an_answer_without_a_reading_is_an_error():
     class Truncating(MockTransport):
         def _answer(self, request):
             yield Response("<think> The")

@@ -224,7 +224,7 @@ def test_bits_above_the_stored_ones_are_ignored(make: Make, stored: np.ndarray) 
     np.testing.assert_array_equal(film.pixels, stored)
 
 
-def test_missing_window_is_estimated_and_said(make: Make, stored: np.ndarray) -> None:
+def test_missing_window_is_estimated_and_flagged(make: Make, stored: np.ndarray) -> None:
     film = decode_radiograph(make(WindowCenter=None, WindowWidth=None))
     assert "window_estimated" in film.info.flags
     low, high = np.percentile(stored, [0.5, 99.5], method="inverted_cdf").astype(float)

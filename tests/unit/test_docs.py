@@ -1,4 +1,4 @@
-"""What the pages name exists: the files they link to, and every page in the site's menu."""
+"""The documentation: links lead to files, and every page is in the site's menu."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_is_named_by_its_module_exists() -> None:
 
 
 def is_defined(name: str) -> bool:
-    """Return whether a dotted name is a module, or stands in the module that holds it."""
+    """Return whether a dotted name is a module, or is defined in the module that holds it."""
     folder = REPOSITORY / "src"
     parts = name.split(".")
     for index, part in enumerate(parts):

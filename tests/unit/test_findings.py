@@ -22,7 +22,7 @@ def test_label_is_found_in_any_case_and_spacing(label: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", " ", "Oedema", "Pleural", "Effusion", "Edema.", "PleuralEffusion", "Edemas"]
 )
-def test_near_names_are_no_labels(name: str) -> None:
+def test_near_names_are_not_labels(name: str) -> None:
     assert find_label(name) is None
 
 

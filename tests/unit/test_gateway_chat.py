@@ -170,7 +170,7 @@ def test_truncation_in_the_reasoning(client):
     assert choices == {0: ["The heart", "", "length"]}
 
 
-def test_an_unclosed_think_tag_is_no_content(client, script):
+def test_an_unclosed_think_tag_is_not_content(client, script):
     script.reply = "<think> The heart is large."
     choice = complete(client).choices[0]
     assert choice.message.content == ""
@@ -270,7 +270,7 @@ def test_response_format(client, transport, script):
     assert "answer_format" not in transport.requests[2].inputs
 
 
-def test_half_json_is_never_said_to_be_whole(client, script):
+def test_cut_json_is_never_reported_as_complete(client, script):
     script.reply = '<think> Clear. </think> <answer> {"effusion": false} </answer>'
     choice = complete(client, max_tokens=5).choices[0]
     assert choice.finish_reason == "length"
@@ -332,7 +332,7 @@ def test_what_cannot_be_followed_is_refused(client, transport, settings, param):
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_image_that_is_none_is_refused(client, transport, url, code, stream):
+def test_an_invalid_image_is_refused(client, transport, url, code, stream):
     with pytest.raises(openai.BadRequestError) as caught:
         complete(
             client,

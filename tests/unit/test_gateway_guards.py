@@ -1,4 +1,4 @@
-"""Keys, rates, remote images, the config file, and what never stands in a log."""
+"""Keys, rates, remote images, the config file, and what is never written to a log."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_wrong_key_is_refused_everywhere_under_v1():
         assert httpx.get(f"{gateway.url}/health").status_code == 200
 
 
-def test_a_caller_who_asks_too_often_is_told_when_to_come_back():
+def test_a_caller_over_the_rate_limit_is_told_when_to_retry():
     with running_gateway(
         MockTransport(), GatewayConfig(limits=Limits(requests_per_minute=2))
     ) as gateway:
@@ -79,7 +79,7 @@ def test_a_caller_who_asks_too_often_is_told_when_to_come_back():
         assert httpx.get(f"{gateway.url}/v1/models").status_code == 200, "looking costs nothing"
 
 
-def test_places_of_the_rate_come_back_with_time_and_each_caller_has_its_own():
+def test_the_rate_limit_recovers_with_time_and_each_caller_has_its_own():
     now_s = 0.0
     limits = Limits(requests_per_minute=6)
     guard = Admission(None, GatewayConfig(limits=limits), clock=lambda: now_s)
@@ -182,7 +182,7 @@ def test_remote_images_of_allowed_hosts_only(films, monkeypatch):
 
 
 def test_the_checked_address_is_the_one_connected_to(films, monkeypatch):
-    """A name that resolves to another address the second time gains nothing."""
+    """A name that resolves to another address the second time is not connected to."""
     answers = iter([[(2, 1, 6, "", ("127.0.0.1", films))]])
 
     def resolve_once(*_, **__):
@@ -334,7 +334,7 @@ def test_a_config_file(tmp_path):
         ("model = ''", "model"),
     ],
 )
-def test_a_config_that_is_none_is_refused(tmp_path, text, message):
+def test_an_invalid_config_is_refused(tmp_path, text, message):
     path = tmp_path / "gateway.toml"
     path.write_text(text)
     with pytest.raises(BadRequestError, match=message):
@@ -358,7 +358,7 @@ def test_listening_beyond_this_machine_needs_keys():
         pass
 
 
-def test_a_port_that_is_taken_is_told():
+def test_a_port_that_is_taken_is_reported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -159,7 +159,7 @@ def test_a_bad_form_is_refused(http, transport, film, fields, param):
         ),
     ],
 )
-def test_what_is_no_form_is_refused(http, body, headers):
+def test_what_is_not_a_form_is_refused(http, body, headers):
     answer = http.post("/v1/readings", content=body, headers=headers)
     assert answer.status_code == 400
     assert "error" in answer.json()
@@ -286,7 +286,7 @@ def test_unknown_routes_answer_with_the_error_object(http):
         assert answer.json()["error"]["message"]
 
 
-def test_without_a_page_there_is_none(tmp_path):
+def test_without_a_page_none_is_served(tmp_path):
     with running_gateway(MockTransport(), page=tmp_path) as gateway:
         answer = httpx.get(f"{gateway.url}/")
         assert answer.status_code == 404

@@ -14,13 +14,13 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "src" / "cxr_reason"
 
-# What everyone may import: the words that the parts share.
+# What every part may import: the definitions that the parts share.
 VOCABULARY = {"errors", "settings", "contract", "findings", "prompts", "checkpoint", "usage"}
 
 # Part → the parts it may import. A part is a module or a folder right below the package; it may
-# always import itself and the package's version. A new one gets its line here.
+# always import itself and the package's version. A new part needs a line here.
 DIRECTIONS: dict[str, set[str]] = {
-    # The package itself: its front door, which imports when it is called.
+    # `load` and `connect` of the package itself, which import when they are called.
     "": {"client", "engine", "errors", "reading", "settings"},
     "errors": set(),
     "settings": {"errors"},
@@ -58,8 +58,8 @@ DIRECTIONS: dict[str, set[str]] = {
     },
 }
 
-# Part or module → the only distributions it may import, at any depth. What is not here may import
-# any.
+# Part or module → the only distributions it may import, at any depth. What is not listed may
+# import any.
 THIRD_PARTY: dict[str, set[str]] = {
     **{part: set() for part in ("errors", "settings", "contract", "findings", "usage", "prompts")},
     **{part: set() for part in ("statements", "reading", "film.info", "film.source")},
@@ -244,10 +244,10 @@ def test_no_modules_import_each_other() -> None:
         if not free:
             break
         left = {module: names for module, names in left.items() if module not in free}
-    # What is left lies on a circle or imports one; only the former also have an importer left.
+    # What is left is on a cycle or imports one; only the former also have an importer left.
     while ends := set(left) - set().union(set(), *left.values()):
         left = {module: names for module, names in left.items() if module not in ends}
-    assert not left, f"a circle of imports among {sorted(left)}"
+    assert not left, f"a cycle of imports among {sorted(left)}"
 
 
 def test_table_has_no_cycle() -> None:
@@ -311,7 +311,7 @@ def test_the_package_alone_loads_no_library(tmp_path: Path) -> None:
 
 
 def encodes_films(source: str) -> bool:
-    """Return whether a source goes the way from pixels to visual tokens by itself."""
+    """Return whether a source goes from pixels to visual tokens by itself."""
     called = {
         node.func.id if isinstance(node.func, ast.Name) else node.func.attr
         for node in ast.walk(ast.parse(source))

@@ -37,7 +37,7 @@ def split(ids: np.ndarray, visual: VisualInput | None = None) -> list[tuple[int,
     return [(part.end, part.key, part.starts_answer) for part in parts]
 
 
-def test_a_prompt_ends_its_segments_behind_the_film_and_where_answers_start() -> None:
+def test_segments_end_after_the_film_and_where_answers_start() -> None:
     assert [(end, starts) for end, _, starts in split(FOLLOW_UP, film(0))] == [
         (3, False),
         (6, True),

@@ -167,7 +167,7 @@ def test_ids_decode_to_what_was_rendered(
 
 
 def test_template_cannot_reach_python(checkpoint: Path, tmp_path: Path) -> None:
-    """A template comes with a checkpoint: it is data of somebody else."""
+    """A template comes with a checkpoint, so it is not trusted."""
     from jinja2.exceptions import SecurityError
 
     shutil.copy(checkpoint / TOKENIZER, tmp_path)

@@ -57,7 +57,7 @@ def test_a_turn_without_a_film_matches_it():
         lambda reading: reading["provenance"].pop("seed"),
     ],
 )
-def test_what_is_no_reading_does_not(spoil):
+def test_what_is_not_a_reading_does_not_match(spoil):
     reading = read(TEXTS[0])
     spoil(reading)
     with pytest.raises(jsonschema.ValidationError):

@@ -617,7 +617,7 @@ def test_openi_bad_files(tmp_path: Path, old: str, new: str, what: str) -> None:
         load_openi(folder)
 
 
-def test_openi_archive_that_is_none_empty_or_cut(tmp_path: Path) -> None:
+def test_openi_archive_that_is_invalid_empty_or_cut(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.tgz: cannot be read"):
         load_openi(tmp_path / "absent.tgz")
     (tmp_path / "empty").mkdir()
@@ -716,7 +716,7 @@ def test_empty_part_stays_empty() -> None:
 @pytest.mark.parametrize(
     "shares", [{}, {"train": 0.5}, {"train": 1.5, "test": -0.5}, {"train": float("nan")}]
 )
-def test_shares_that_are_none(shares: dict[str, float]) -> None:
+def test_invalid_shares(shares: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="add up to 1"):
         split_by_patient(people(3), shares, seed=0)
 

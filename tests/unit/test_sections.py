@@ -56,7 +56,7 @@ def test_a_sentence_with_two_open_findings_is_a_differential() -> None:
     assert sentence == "It may be atelectasis or pneumonia."
 
 
-def test_one_open_finding_or_a_settled_one_is_no_differential() -> None:
+def test_one_open_finding_or_a_settled_one_is_not_a_differential() -> None:
     assert find_alternatives("Possible small effusion.") == ()
     assert find_alternatives("Possible pneumonia. Possible edema.") == ()
     assert find_alternatives("Atelectasis and effusion. No pneumonia or edema.") == ()

@@ -108,7 +108,7 @@ def test_parts_carry_new_text_and_the_last_one_the_reading(reasoner):
     assert reading.provenance.model_notice == "a fake"
 
 
-def test_ensemble_door_uses_the_tokens_given_and_keeps_nothing(reasoner, engine, encoder):
+def test_ensemble_uses_the_tokens_given_and_caches_nothing(reasoner, engine, encoder):
     given = film("b" * 64)
     request = ReadRequest((Message("user", "What?"),), ReadingSettings(), encoded=given)
     assert run(reasoner, request)[-1].reading.film == given.info
@@ -119,7 +119,7 @@ def test_ensemble_door_uses_the_tokens_given_and_keeps_nothing(reasoner, engine,
         run(reasoner, follow_up)
 
 
-def test_direct_door_encodes_a_film_once_and_then_knows_its_digest(reasoner, encoder):
+def test_model_reason_encodes_a_film_once_and_then_knows_its_digest(reasoner, encoder):
     run(reasoner, with_image(b"film"))
     run(reasoner, with_image(b"film"))
     digest = hashlib.sha256(b"film").hexdigest()
@@ -233,7 +233,7 @@ def test_the_number_of_traces_has_bounds(num_traces):
         ReadRequest.from_inputs({"prompt": b"Read.", "num_traces": num_traces})
 
 
-def test_traces_are_sampled_unless_told_how():
+def test_traces_are_sampled_by_default():
     request = ReadRequest.from_inputs({"prompt": b"Read.", "num_traces": 2})
     assert request.settings.temperature == TEMPERATURE_OF_SEVERAL_TRACES
     with pytest.raises(BadRequestError, match="all be the same"):

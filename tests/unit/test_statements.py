@@ -63,7 +63,7 @@ def only(text: str) -> Statement:
             "I would call it atelectasis rather than consolidation.",
             {"Atelectasis": PRESENT, "Consolidation": ABSENT},
         ),
-        # negation behind
+        # negation after
         ("Pneumothorax is not seen.", {"Pneumothorax": ABSENT}),
         ("The effusion has resolved.", {"Pleural Effusion": ABSENT}),
         ("Pneumonia was ruled out.", {"Pneumonia": ABSENT}),

@@ -471,7 +471,7 @@ def test_two_cuts_anywhere_in_the_trained_form() -> None:
             assert fed(pieces) == whole, (first, second)
 
 
-def test_soup_is_never_an_exception_and_nothing_is_dropped() -> None:
+def test_any_mix_of_tags_and_text_parses_and_nothing_is_dropped() -> None:
     rng = random.Random(1)
     for text in SOUPS:
         whole = plain_sections(text)
