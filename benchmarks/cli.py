@@ -34,7 +34,7 @@ def bench() -> None:
 
 @app.command()
 def kernels(
-    runs: Annotated[int, typer.Option(min=3, help="Runs of each; the medians are printed.")] = 15,
+    runs: Annotated[int, typer.Option(min=3, help="Runs of each; medians are printed.")] = 15,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
     """Preprocessing: ours, the usual pipeline, and the fastest use of Python libraries found.
@@ -54,44 +54,46 @@ def kernels(
 @app.command()
 def engine(
     checkpoint: Annotated[
-        Path, typer.Option(help="Folder of the weights that all sides run (docs/benchmarks.md).")
+        Path, typer.Option(help="Checkpoint folder that all engines run (docs/benchmarks.md).")
     ],
     peers: Annotated[
         str,
         typer.Option(
-            help="all, none, or some of openvino, onnxruntime-genai, mistralrs, vllm, "
-            "transformers-bf16, transformers-fp32, with commas between them."
+            help="all, none, or a comma-separated list of openvino, onnxruntime-genai, mistralrs, "
+            "vllm, transformers-bf16, transformers-fp32."
         ),
     ] = "all",
-    precision: Annotated[str, typer.Option(help="Of ours; several with commas.")] = "int4",
+    precision: Annotated[
+        str, typer.Option(help="Precisions of our engine, comma-separated.")
+    ] = "int4",
     engine_dir: Annotated[
         list[Path] | None,
-        typer.Option("--engine", help="Engine of ours that is built already; may be repeated."),
+        typer.Option("--engine", help="An engine of ours that is already built; may be repeated."),
     ] = None,
     film: Annotated[
         Path | None, typer.Option(help="DICOM, PNG or JPEG [default: RG1, or a phantom].")
     ] = None,
-    tokens: Annotated[int, typer.Option(min=2, help="Generated for one request alone.")] = 400,
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens of a single request.")] = 400,
     batch_tokens: Annotated[
-        int, typer.Option(min=2, help="Generated for each of several requests at once.")
+        int, typer.Option(min=2, help="Tokens of each of several concurrent requests.")
     ] = 128,
     concurrency: Annotated[
-        str, typer.Option(help="Requests at once, with commas; empty for none.")
+        str, typer.Option(help="Concurrent requests, comma-separated; empty for none.")
     ] = "1,2,4,8,16",
-    runs: Annotated[int, typer.Option(min=1, help="Of one request alone.")] = 3,
-    batch_runs: Annotated[int, typer.Option(min=1, help="Of several requests at once.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of a single request.")] = 3,
+    batch_runs: Annotated[int, typer.Option(min=1, help="Runs of concurrent requests.")] = 1,
     cache: Annotated[
         Path, typer.Option(help="Folder for the peers' environments and converted models.")
     ] = _CACHE,
     timeout_s: Annotated[
-        float, typer.Option(help="For converting, and for measuring, one contender.")
+        float, typer.Option(help="Limit for converting, and for measuring, one engine.")
     ] = 7200.0,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Convert again what the cache holds.")
+        bool, typer.Option("--rebuild", help="Convert models again even if they are in the cache.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
-    """Our engine and its peers: the same weights, film and prompt, each in a process of its own.
+    """Our engine and its peers: the same weights, film and prompt, each in its own process.
 
     A peer that does not install or run is listed with its error. Needs the extra `build`.
 
@@ -127,19 +129,20 @@ def serving(
     film: Annotated[
         Path | None, typer.Option(help="DICOM, PNG or JPEG [default: RG1, or a phantom].")
     ] = None,
-    films: Annotated[int, typer.Option(min=1, help="Different films that are asked about.")] = 8,
+    films: Annotated[int, typer.Option(min=1, help="Number of different films.")] = 8,
     tokens: Annotated[int, typer.Option(min=2, help="Limit of generated tokens.")] = 64,
     concurrency: Annotated[
-        str, typer.Option(help="Requests at once, with commas.")
+        str, typer.Option(help="Concurrent requests, comma-separated.")
     ] = "1,2,4,8,16,32",
     runs: Annotated[
-        int, typer.Option(min=1, help="Requests of a measurement, times its concurrency.")
+        int,
+        typer.Option(min=1, help="Requests of a measurement, per concurrent request."),
     ] = 2,
     repeats: Annotated[
-        int, typer.Option(min=3, help="Requests that Triton's cost is the median of.")
+        int, typer.Option(min=3, help="Requests for the median time that Triton adds.")
     ] = 21,
     requests: Annotated[
-        int, typer.Option(min=0, help="Also this many requests at the highest concurrency.")
+        int, typer.Option(min=0, help="Also send this many requests at the highest concurrency.")
     ] = 0,
     aiperf: Annotated[bool, typer.Option("--aiperf", help="Measure with aiperf too.")] = False,
     gateway: Annotated[
@@ -151,7 +154,7 @@ def serving(
     cache: Annotated[Path, typer.Option(help="Folder for aiperf's environment.")] = _CACHE,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
-    """A real Triton on an engine: times, errors and wrong texts under load, and what it costs.
+    """A real Triton with an engine: times, errors and wrong texts under load, and added time.
 
     Fails if a request was lost or answered with another text than the engine's own.
 

@@ -60,7 +60,7 @@ MaxPixels = Annotated[int, typer.Option(help="Pixel budget of a film; nano has 2
 @app.command()
 def phantoms(
     output: Output,
-    films: Annotated[int, typer.Option(help="How many.", min=1)] = 40_000,
+    films: Annotated[int, typer.Option(help="Number to draw.", min=1)] = 40_000,
     start: Annotated[int, typer.Option(help="Index of the first film of the split.")] = 0,
     split: Annotated[str, typer.Option(help="train or validation.")] = "train",
     max_pixels: MaxPixels = PixelBudget.max_pixels,
@@ -101,7 +101,7 @@ def radiographs(
 @app.command()
 def distractors(
     output: Output,
-    pictures: Annotated[int, typer.Option(help="How many.", min=1)] = 1_000,
+    pictures: Annotated[int, typer.Option(help="Number to draw.", min=1)] = 1_000,
     start: Annotated[int, typer.Option(help="First seed.", min=0)] = 0,
     max_pixels: MaxPixels = PixelBudget.max_pixels,
 ) -> None:
@@ -118,7 +118,7 @@ def distractors(
 
 @app.command()
 def refusals(
-    folder: Annotated[Path, typer.Argument(help="Images none of which is a chest film.")],
+    folder: Annotated[Path, typer.Argument(help="Images, none of them a chest film.")],
     output: Output,
     max_pixels: MaxPixels = PixelBudget.max_pixels,
 ) -> None:

@@ -157,11 +157,13 @@ class Collator:
 
 def pretrain(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint with a random tower.")],
-    data: Annotated[list[Path], typer.Option(help="Prepared data set; may be given again.")],
-    output: Annotated[Path, typer.Option(help="Run folder: resumed where it left off.")],
-    validation: Annotated[Path | None, typer.Option(help="Prepared data set to watch.")] = None,
+    data: Annotated[list[Path], typer.Option(help="Prepared data set; may be repeated.")],
+    output: Annotated[Path, typer.Option(help="Run folder; a run in it is resumed.")],
+    validation: Annotated[
+        Path | None, typer.Option(help="Prepared data set for validation.")
+    ] = None,
     epochs: Annotated[float, typer.Option()] = 3.0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Of one process.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Films per step of one process.")] = 8,
     learning_rate: Annotated[float, typer.Option()] = 1e-3,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> Trainer:

@@ -29,20 +29,20 @@ class StartArguments:
     )
     data: list[str] = field(metadata={"help": "Folders made by `prepare`; all are used."})
     validation: list[str] = field(
-        default_factory=list, metadata={"help": "Folders made by `prepare`, to watch."}
+        default_factory=list, metadata={"help": "Folders made by `prepare`, for validation."}
     )
     max_pixels: int = field(
         default=PixelBudget.max_pixels,
-        metadata={"help": "Pixel budget of a film, pinned in what is saved."},
+        metadata={"help": "Pixel budget of a film, fixed in the saved checkpoint."},
     )
     freeze_vision: bool = field(
-        default=False, metadata={"help": "Leave vision tower and projector as they are."}
+        default=False, metadata={"help": "Freeze vision tower and projector."}
     )
     vary_films: bool = field(
         default=False, metadata={"help": "Shift films and bend their gray scale."}
     )
     notice: str = field(
-        default="", metadata={"help": "What the trained checkpoint says of itself to its users."}
+        default="", metadata={"help": "Notice of the trained checkpoint to its users."}
     )
 
 
