@@ -31,7 +31,7 @@ class Sampler:
         if self._params.temperature == 0.0:
             return int(logits.argmax())
         below_most_likely = logits.astype(np.float64) - float(logits.max())
-        with np.errstate(over="ignore"):  # the least temperatures: -inf, of weight 0
+        with np.errstate(over="ignore"):  # lowest temperatures: -inf, of weight 0
             weights = np.exp(below_most_likely / self._params.temperature)
         weights /= weights.sum()
         ids = _find_nucleus(weights, self._params.top_p)
@@ -50,7 +50,7 @@ def _find_nucleus(weights: npt.NDArray[np.float64], top_p: float) -> npt.NDArray
     ids = np.arange(len(weights))
     if len(weights) > _CANDIDATES:
         likely = np.argpartition(weights, -_CANDIDATES)[-_CANDIDATES:]
-        # Which of the tokens as likely as the last candidate are among them is chance: none counts.
+        # Tokens as likely as the last candidate are cut off arbitrarily, so none of them counts.
         likely = likely[weights[likely] > weights[likely].min()]
         if weights[likely].sum() >= top_p:
             ids = likely

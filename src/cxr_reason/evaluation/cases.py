@@ -25,7 +25,7 @@ PHANTOMS = "phantoms"
 
 _SPLITS: tuple[Split, ...] = get_args(Split)
 _AGE_BANDS = {"18-39": "<40", "40-64": "40-64", "65+": "≥65"}
-_FEW = 32  # phantoms that are made sooner than other processes start
+_FEW = 32  # making so few phantoms takes less time than starting processes
 
 
 @dataclass(frozen=True)
