@@ -18,7 +18,7 @@ REASON = "reason"
 MAX_PROMPT_CHARS = 32_768
 
 # A request to `reason` with this parameter ends the one with the same request id, which then
-# answers that it was cancelled. Kinder to the server than cancelling the call
+# answers that it was cancelled. Safer for the server than cancelling the call
 # (`client/exchange.py`).
 CANCEL_PARAMETER = "cxr_cancel"
 

@@ -6,7 +6,7 @@
     │   ├── UnsupportedObjectError    an image, but not one frontal chest radiograph
     │   ├── TooLargeError             over a size limit
     │   ├── BadRequestError           prompt, messages or sampling settings
-    │   │   └── UnknownFilmError      a film named by a digest that is not held
+    │   │   └── UnknownFilmError      a film named by a digest that is not in the cache
     │   └── DataError                 a data set for training or evaluation
     ├── EngineError                   the engine could not do its work
     │   ├── CheckpointError           missing files or an unknown architecture
@@ -83,7 +83,7 @@ class BadRequestError(InputError):
 
 
 class UnknownFilmError(BadRequestError):
-    """A film is named by its digest and is not held, or not any more; send the film itself."""
+    """The cache does not hold, or no longer, the film of this digest; send the film itself."""
 
     code = "unknown_film"
     default_param = "image_digest"

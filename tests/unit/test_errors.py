@@ -70,13 +70,13 @@ def test_wire_round_trip(cls: type[CxrError], wrapper: str, param: str | None) -
     assert received.param == (param or cls.default_param)
 
 
-def test_what_follows_the_message_stays_in_it() -> None:
+def test_text_after_the_message_is_part_of_it() -> None:
     received = from_wire(WRAPPERS["python"].format(to_wire(TooLargeError("image: too large"))))
     assert type(received) is TooLargeError
     assert received.message.startswith("image: too large\n")
 
 
-def test_message_of_several_lines_survives() -> None:
+def test_message_of_several_lines_is_kept() -> None:
     message = "prompt: first line\nsecond line"
     assert from_wire(to_wire(errors.BadRequestError(message))).message == message
 

@@ -1,1 +1,1 @@
-"""The command `cxr-reason`, a module for each of its words."""
+"""The command `cxr-reason`, a module for each subcommand."""

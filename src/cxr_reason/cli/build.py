@@ -47,10 +47,12 @@ def build(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Prepared films and traces (training/README.md), for fp8 and below."),
+        typer.Option(
+            help="Prepared films and traces (training/README.md), for fp8, int4-awq and nvfp4."
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and stop before any work.")
+        bool, typer.Option("--dry-run", help="Print the plan and stop before building.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Build again although the engine is up to date.")

@@ -46,10 +46,12 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Most films.")] = None,
     num_traces: Annotated[
         int,
-        typer.Option(min=1, help="Traces that probabilities are the mean of; 1 is the greedy one."),
+        typer.Option(
+            min=1, help="Traces over which probabilities are averaged; 1 uses the greedy trace."
+        ),
     ] = 1,
     temperature: Annotated[
-        float, typer.Option(help="Of the traces, where there are several.")
+        float, typer.Option(help="Temperature of sampled traces.")
     ] = TEMPERATURE_OF_SEVERAL_TRACES,
     max_tokens: Annotated[
         int, typer.Option(help="Limit of generated tokens.")
@@ -57,9 +59,11 @@ def evaluate(
     prompt: Annotated[
         str, typer.Option(help="Plain text, or a JSON list of chat messages.")
     ] = FIND_ABNORMALITIES,
-    seed: Annotated[int, typer.Option(min=0, help="Of traces, choices and bootstrap.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of traces, choice of films and bootstrap.")
+    ] = 0,
     faithfulness: Annotated[
-        int, typer.Option(min=0, help="Most films with boxes to cover; 0 leaves this part out.")
+        int, typer.Option(min=0, help="Most films of the faithfulness test; 0 skips it.")
     ] = 100,
     max_batch: Annotated[int, typer.Option(min=1, help="Requests at a time.")] = 8,
     device: Annotated[

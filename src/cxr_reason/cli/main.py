@@ -38,7 +38,7 @@ from cxr_reason.serving.settings import ServingSettings
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-# Measurements run from a clone: no wheel carries them.
+# Measurements run from a clone: they are not part of the wheel.
 _HAS_BENCHMARKS = importlib.util.find_spec("cxr_reason.benchmarks") is not None
 
 
@@ -103,7 +103,9 @@ def serve(
     ] = EngineConfig.prefix_cache_mib,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="What the share of traces means: `cxr-reason evaluate --calibration`."),
+        typer.Option(
+            help="Thresholds for several traces, written by `cxr-reason evaluate --calibration`."
+        ),
     ] = None,
     log_file: Annotated[
         Path | None, typer.Option(help="Keep the server's log in this file.")

@@ -42,7 +42,7 @@ def read(
         str, typer.Option(help="Plain text, or a JSON list of chat messages.")
     ] = FIND_ABNORMALITIES,
     concurrency: Annotated[
-        int, typer.Option(help="Films at a time, where there are several.")
+        int, typer.Option(help="Films read at the same time.")
     ] = DEFAULT_CONCURRENCY,
     as_json: Annotated[
         bool,

@@ -79,7 +79,7 @@ def print_stream(console: Console, events: Iterable[Event]) -> Reading:
 
 
 def print_reading(console: Console, reading: Reading) -> None:
-    """Print findings, outcome and what a reader must know of a reading."""
+    """Print findings, outcome and what the user must know about it."""
     console.print(ReadingView(reading))
 
 
@@ -117,7 +117,7 @@ class ReadingView(JupyterMixin):
 
 
 def print_result(console: Console, name: str, result: Reading | CxrError) -> None:
-    """Print what became of one film of many, as a line: its answer, or its error."""
+    """Print the result of one of several films, as a line: its answer, or its error."""
     line = Text(_strip_controls(name), "bold", overflow="fold")
     if isinstance(result, Reading):
         labels = [finding.label for finding in result.findings if finding.in_answer]
@@ -172,12 +172,12 @@ def _describe(evidence: Evidence) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text from elsewhere is not markup."""
+    """Text of a model or server is not markup."""
     return text.replace("[", r"\[")
 
 
 def _strip_controls(text: str) -> str:
-    """Text of a model or a server may not steer the terminal."""
+    """Text of a model or a server must not control the terminal."""
     return "".join(
         character
         for character in text

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class AsyncClient:
-    """Asks a cxr-reason server from asyncio. An asynchronous context manager.
+    """Client of a cxr-reason server for asyncio. An asynchronous context manager.
 
     Args and errors are those of `Client`.
     """

@@ -1,4 +1,4 @@
-"""Many films, several at a time: order kept, and a failed one fails alone."""
+"""Many films, several at a time: in order, and a failure does not affect the others."""
 
 from __future__ import annotations
 

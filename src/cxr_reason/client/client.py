@@ -30,7 +30,7 @@ __all__ = ["DEFAULT_ADDRESS", "Client"]
 
 
 class Client:
-    """Asks a cxr-reason server. Thread-safe; a context manager.
+    """Client of a cxr-reason server. Thread-safe; a context manager.
 
     Args:
         address: "host:port" of the server's gRPC service, or "http://host:port" of its HTTP one.
@@ -74,7 +74,7 @@ class Client:
     def stream(
         self, image: Image | None, **settings: Unpack[Settings]
     ) -> Generator[Event, None, None]:
-        """Read one film and yield what comes of it.
+        """Read one film and yield its events.
 
         The request is sent when the first event is asked for. Closing the generator, or an
         exception while iterating, stops the request on the server.
@@ -120,13 +120,13 @@ class Client:
         Args:
             images: The films, taken from the iterable as places become free.
             concurrency: Films at a time, at least 1.
-            on_result: Called with the place of a film, from 0, and its result as soon as it is
-                there, one at a time: to keep what is done, and to show progress.
+            on_result: Called with the index of a film and its result as soon as it is ready,
+                never twice at the same time; for progress, or to save results.
             settings: Of each request. A `request_id` is not allowed: each gets its own.
 
         Returns:
             In the order of the films, the reading, or the error of a film that failed: the others
-            are read all the same.
+            are still read.
 
         Raises:
             BadRequestError: `concurrency` is below 1.

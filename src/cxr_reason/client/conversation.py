@@ -78,7 +78,7 @@ class Conversation(_Turns):
     def stream(
         self, prompt: str = FIND_ABNORMALITIES, **settings: Unpack[TurnSettings]
     ) -> Generator[Event, None, None]:
-        """Ask the next question and yield what comes of it. Only a complete turn is remembered.
+        """Ask the next question and yield its events. Only a complete turn is kept.
 
         Args:
             prompt: The question, plain text.

@@ -12,7 +12,7 @@ from cxr_reason.reading.trace import Section
 
 @dataclass(frozen=True)
 class QueuedEvent:
-    """The request is on its way; text comes when the server has a place for it.
+    """The request was sent; text follows when the server has a free slot.
 
     Attributes:
         request_id: The name under which the server knows the request.

@@ -53,7 +53,7 @@ class FindingTracker:
             self._read[start, end] = find_statements(self._text[start:end])
         stated = [(start, end, item) for start, end in sentences for item in self._read[start, end]]
         statuses = collect_labels((item for _, _, item in stated), "chexpert")
-        # What the rest implies of No Finding is no statement of the model's.
+        # A No Finding that only follows from other labels is not a statement of the model.
         statuses.pop(NO_FINDING, None)
         changed = [
             label

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LocalTransport(Transport):
-    """Talks to a reader in this process, as httpx talks to an application in its own.
+    """Calls a reader in this process, as httpx can call an application in the same process.
 
     Args:
         reader: The reader; closed with this object.
@@ -48,7 +48,7 @@ class LocalTransport(Transport):
         Args:
             folder: The artifact.
             config: How it runs.
-            calibration: File that says what the share of several traces means.
+            calibration: File of thresholds for readings with several traces.
 
         Raises:
             ArtifactError: The folder is not an engine that this release can run.
@@ -84,7 +84,7 @@ class _LocalCall(Call):
     def __init__(
         self, reader: LocalReader, request: Request, deliver: Deliver, live: set[_LocalCall]
     ) -> None:
-        # Who has no reader in this process needs none of its packages.
+        # Its packages are needed only with a reader in this process.
         from cxr_reason.reader.cancellation import Cancellation
 
         self._timeout_s = request.timeout_s

@@ -44,7 +44,7 @@ class Retries:
         Raises:
             CxrError: `error`, if there is to be no next attempt.
         """
-        # Callers that were refused together must not come back together.
+        # Callers refused at the same time must not all retry at the same time.
         delay_s = self._delay_s * random.uniform(0.5, 1.0)
         is_hopeless = has_text or not isinstance(error, _PASSING) or not self._num_left
         if is_hopeless or delay_s >= self.time_left_s:

@@ -15,7 +15,7 @@ from cxr_reason.settings import SETTINGS, ReadingSettings
 
 
 class TurnSettings(TypedDict, total=False):
-    """What a turn of a conversation may say beside its prompt; None is the same as left out.
+    """Settings of a turn besides its prompt; None is the same as left out.
 
     The first seven are those of `cxr_reason.settings.ReadingSettings`: their bounds and meanings
     are given there. The server decides what is left out, and the client `timeout_s`.
@@ -30,7 +30,7 @@ class TurnSettings(TypedDict, total=False):
         timeout_s: Seconds for the request.
         bits_stored: Significant bits of a film given as an array (`images.encode_image`).
         request_id: Name of the request; random unless given. Anyone who knows it can stop the
-            request: it must not be guessable.
+            request, so it must not be guessable.
     """
 
     max_tokens: int | None
@@ -45,7 +45,7 @@ class TurnSettings(TypedDict, total=False):
 
 
 class Settings(TurnSettings, total=False):
-    """What a request may say beside its film.
+    """Settings of a request besides its film.
 
     Attributes:
         prompt: Plain text, or a JSON list of chat messages.

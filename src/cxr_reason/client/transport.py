@@ -1,4 +1,4 @@
-"""Between client and server: one request goes out, its responses come in as they are made.
+"""Sends a request and delivers its responses as they arrive.
 
 A transport pushes: it calls `deliver` from a thread of its own, so that the same transport serves
 `Client`, which waits on a queue, and `AsyncClient`, which must never wait.
@@ -22,7 +22,8 @@ class Request:
 
     Attributes:
         inputs: Values of `contract.REASON_MODEL` by name.
-        id: Name of the request. Who knows it can stop the request: it must not be guessable.
+        id: Name of the request. Anyone who knows it can stop the request, so it must not be
+            guessable.
         timeout_s: Seconds until the request is given up.
     """
 

@@ -1,7 +1,7 @@
 """The body of `POST /v1/chat/completions` → a film's URL and the settings of a request.
 
-Of OpenAI's parameters those are taken that mean something here. One that would change the answer
-and cannot be followed is refused, never dropped in silence.
+OpenAI's parameters are accepted where they have a meaning here. One that would change the answer
+but is not supported is refused, never silently ignored.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def parse_chat(data: bytes, *, model: str) -> ChatRequest:
 
     Args:
         data: JSON.
-        model: The one model there is.
+        model: Name of the only model.
 
     Raises:
         ApiError: Not such a body, or another model; the message never quotes the content.

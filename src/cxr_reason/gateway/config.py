@@ -40,7 +40,7 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Key:
-    """Who may call. The key itself is nowhere kept.
+    """Who may call. The key itself is not stored.
 
     Attributes:
         name: Whose it is; stands in the log.

@@ -1,4 +1,4 @@
-"""What an image part names → a film for the client."""
+"""The URL of an image part → a film for the client."""
 
 from __future__ import annotations
 

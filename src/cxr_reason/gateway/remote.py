@@ -1,8 +1,8 @@
 """Films from remote URLs: off unless the config allows the host.
 
-A server that fetches what callers name reaches what they cannot. So: only allowed hosts, no
-redirects, and the address that was checked is the one that is connected to (a name may resolve
-differently a moment later).
+A server that fetches URLs for its callers can reach hosts that they cannot. Therefore: only
+allowed hosts, no redirects, and the address that was checked is the one that is connected to (a
+name may resolve differently a moment later).
 """
 
 from __future__ import annotations

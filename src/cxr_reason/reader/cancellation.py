@@ -1,4 +1,4 @@
-"""Telling a request that its caller has gone."""
+"""Cancellation of a request whose caller has gone."""
 
 from __future__ import annotations
 

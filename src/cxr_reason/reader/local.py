@@ -27,7 +27,7 @@ class LocalReader:
         engine: Loaded with both parts; closed with this object.
         config: Its places: requests that decode together, and that may wait.
         film_cache_mib: Memory for encoded films, in MiB; 0 keeps none.
-        calibration: What the share of traces that state a finding means.
+        calibration: Thresholds for the states of findings with several traces.
     """
 
     def __init__(

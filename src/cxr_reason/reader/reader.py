@@ -48,7 +48,7 @@ class Reader:
         encode_film: Turns the bytes of a film's file into visual tokens: a `FilmEncoder`, or the
             models of a server that do the same.
         cache: Films that came as a file.
-        calibration: What the share of traces that state a finding means.
+        calibration: Thresholds for the states of findings with several traces.
     """
 
     def __init__(
