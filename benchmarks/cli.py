@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,16 +12,13 @@ import typer
 from rich.console import Console
 
 from cxr_reason.engine.config import EngineConfig
-from cxr_reason.errors import BadRequestError, ServerError
+from cxr_reason.errors import BadRequestError
+from cxr_reason.extras import require
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 # NumPy and PyTorch read these when they are loaded, so the measurement has its own process.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_NEEDED = ("PIL", "pydicom", "torch", "torchvision", "transformers")
-_NEEDED_FOR_ENGINE = ("jinja2", "onnxruntime", "onnxruntime_genai", "PIL", "psutil", "pydicom",
-                      "torch", "transformers")  # fmt: skip
-_NEEDED_FOR_SERVING = ("jinja2", "onnxruntime", "PIL", "psutil", "pydicom")
 _CACHE = Path("~/.cache/cxr-reason/peers")
 _WIDTH = 160  # a column for each contender
 
@@ -43,7 +39,7 @@ def kernels(
 
     Example: taskset --cpu-list 1 cxr-reason bench kernels --json
     """
-    _check_packages("kernels", _NEEDED, "build")
+    require("build", what="bench kernels")
     command = [sys.executable, "-m", "cxr_reason.benchmarks.preprocess", "--runs", str(runs)]
     if as_json:
         command.append("--json")
@@ -99,7 +95,7 @@ def engine(
 
     Example: cxr-reason bench engine --checkpoint random-3b --peers openvino,mistralrs --json
     """
-    _check_packages("engine", _NEEDED_FOR_ENGINE, "build")
+    require("build", what="bench engine")
     from cxr_reason.benchmarks.contenders import choose_peers
     from cxr_reason.benchmarks.engine import run_engine_bench
     from cxr_reason.benchmarks.engine_settings import EngineBench
@@ -160,7 +156,7 @@ def serving(
 
     Example: cxr-reason bench serving engines/nano --requests 1000 --json
     """
-    _check_packages("serving", _NEEDED_FOR_SERVING, "server")
+    require("server", *(["gateway"] if gateway else []), what="bench serving")
     from cxr_reason.benchmarks.serving import run_serving_bench
     from cxr_reason.benchmarks.serving_settings import ServingBench
 
@@ -180,15 +176,6 @@ def serving(
     )
     if not run_serving_bench(settings, Console(width=_WIDTH), as_json=as_json):
         raise typer.Exit(1)
-
-
-def _check_packages(command: str, names: tuple[str, ...], extra: str) -> None:
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ServerError(
-            f"`cxr-reason bench {command}` needs {', '.join(missing)}: "
-            f"pip install 'cxr-reason[{extra}]'"
-        )
 
 
 def _read_numbers(text: str) -> tuple[int, ...]:

@@ -59,8 +59,6 @@ def run_serving_bench(bench: ServingBench, console: Console, *, as_json: bool) -
         ArtifactError: The folder is no engine.
         ServerError: The server does not start.
     """
-    if bench.gateway:
-        _check_gateway()
     manifest = read_manifest(bench.engine)
     budget = PixelBudget(manifest.min_pixels, manifest.max_pixels)
     console.print(f"machine: {describe_machine()}; load {os.getloadavg()[0]:.1f}", highlight=False)
@@ -93,15 +91,6 @@ def _read_film(bench: ServingBench) -> tuple[bytes, str]:
         return bench.film.read_bytes(), "film"
     except OSError as error:
         raise BadRequestError(f"film: cannot be read ({error.strerror})") from error
-
-
-def _check_gateway() -> None:
-    try:
-        import cxr_reason.gateway.service  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ServerError(
-            f"`--gateway` needs the package {error.name}: pip install 'cxr-reason[gateway]'"
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from rich.console import Console
 
 from cxr_reason.cli.build import build
-from cxr_reason.cli.main import interruptible, run, running_server
+from cxr_reason.cli.process import interruptible, run, running_server
 from cxr_reason.cli.render import print_stream
 from cxr_reason.client import Client
 from cxr_reason.gateway.config import GatewayConfig

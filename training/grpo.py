@@ -1,6 +1,6 @@
 """Group relative policy optimization with verifiable rewards, with TRL.
 
-    python -m cxr_reason.training.grpo --config training/configs/grpo-nano.yaml \
+    cxr-reason train grpo --config training/configs/grpo-nano.yaml \
         --checkpoint runs/sft/checkpoint --data data/phantoms --output_dir runs/grpo
 
 Rewards are named in `reward_functions` (`rewards.BATCH_REWARDS`) and weighted by `reward_weights`.
@@ -22,7 +22,6 @@ from cxr_reason.training.prepared import load_prepared
 from cxr_reason.training.rewards import BATCH_REWARDS, SUCCESSOR_WEIGHTS, BatchReward
 from cxr_reason.training.start import (
     StartArguments,
-    errors_as_messages,
     open_model,
     open_processor,
     train_and_save,
@@ -81,14 +80,13 @@ def _choose_rewards(arguments: GrpoArguments, config: GRPOConfig) -> list[BatchR
     return [BATCH_REWARDS[name] for name in names]
 
 
-def main() -> None:
-    """Run the command."""
-    parser = TrlParser((GrpoArguments, GRPOConfig, ModelConfig))
-    arguments, config, model_config = parser.parse_args_and_config()
+def main(words: list[str]) -> None:
+    """Run `cxr-reason train grpo`.
+
+    Args:
+        words: What follows on the command line.
+    """
+    parser = TrlParser((GrpoArguments, GRPOConfig, ModelConfig), prog="cxr-reason train grpo")
+    arguments, config, model_config = parser.parse_args_and_config(words)
     trainer = make_trainer(arguments, config, model_config)
     train_and_save(trainer, trainer.processing_class, arguments)
-
-
-if __name__ == "__main__":
-    with errors_as_messages():
-        main()

@@ -1,7 +1,7 @@
 """Data sources → one prepared data set on disk, which pretraining, SFT and GRPO read.
 
-    python -m cxr_reason.training.prepare phantoms --films 40000 --output data/phantoms
-    python -m cxr_reason.training.prepare radiographs FOLDER --output data/nih
+    cxr-reason train prepare phantoms --films 40000 --output data/phantoms
+    cxr-reason train prepare radiographs FOLDER --output data/nih
 
 A prepared data set is a folder of Hugging Face `datasets` (Arrow): one row a film, the picture at
 the size that the model sees. Nothing of a source's test split can get into it.
@@ -37,7 +37,6 @@ from cxr_reason.training.prepared import (
     row_of_refusal,
     write_rows,
 )
-from cxr_reason.training.start import errors_as_messages
 from cxr_reason.training.traces import gold_answer
 
 # Small findings are learned late: training films show them about twice as often as those of the
@@ -50,8 +49,12 @@ _TRAINING_PREVALENCE = DEFAULT_PREVALENCE | {
     "Support Devices": 0.35,
 }
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 Output = Annotated[Path, typer.Option(help="Folder to write; must not exist.")]
 MaxPixels = Annotated[int, typer.Option(help="Pixel budget of a film; nano has 224 x 224.")]
@@ -143,6 +146,10 @@ def _write(rows: Iterable[dict[str, Any]], output: Path) -> None:
     write_rows(rows, output)
 
 
-if __name__ == "__main__":
-    with errors_as_messages():
-        app()
+def main(words: list[str]) -> None:
+    """Run `cxr-reason train prepare`.
+
+    Args:
+        words: What follows on the command line.
+    """
+    app(words, prog_name="cxr-reason train prepare")

@@ -1,6 +1,6 @@
 """Pretrain the vision tower of a random checkpoint on marks and labels, before SFT.
 
-    torchrun --standalone --nproc-per-node 2 -m cxr_reason.training.pretrain_vision runs/start \
+    torchrun --standalone --nproc-per-node 2 -m cxr_reason train vision runs/start \
         --data data/phantoms --output runs/vision
 
 A process for each core, each with one thread: threads that share a step wait for each other.
@@ -44,7 +44,7 @@ from cxr_reason.training.prepared import (
     load_prepared,
     read_marks,
 )
-from cxr_reason.training.start import errors_as_messages, resume, save_checkpoint
+from cxr_reason.training.start import resume, save_checkpoint
 
 _NUM_STATES = 3
 _PATCHES = 4  # of a visual token, 2 x 2
@@ -245,6 +245,16 @@ def _measure(prediction: EvalPrediction) -> dict[str, float]:
     return means | {f"f1_{label.replace(' ', '_')}": value for label, value in f1.items()}
 
 
-if __name__ == "__main__":
-    with errors_as_messages():
-        typer.run(pretrain)
+def main(words: list[str]) -> None:
+    """Run `cxr-reason train vision`.
+
+    Args:
+        words: What follows on the command line.
+    """
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command()(pretrain)
+    app(words, prog_name="cxr-reason train vision")

@@ -1,6 +1,6 @@
 """Supervised fine-tuning on reasoning traces, with TRL.
 
-    python -m cxr_reason.training.sft --config training/configs/sft-nano.yaml \
+    cxr-reason train sft --config training/configs/sft-nano.yaml \
         --checkpoint runs/vision/checkpoint --data data/phantoms data/nih --output_dir runs/sft
 
 The loss is on the assistant's turn only; `--completion_only_loss false` also trains on the prompt,
@@ -20,7 +20,6 @@ from cxr_reason.training.dry_run import print_plan
 from cxr_reason.training.prepared import load_prepared
 from cxr_reason.training.start import (
     StartArguments,
-    errors_as_messages,
     open_model,
     open_processor,
     train_and_save,
@@ -64,17 +63,16 @@ def make_trainer(
     return trainer
 
 
-def main() -> None:
-    """Run the command."""
-    parser = TrlParser((SftArguments, SFTConfig, ModelConfig))
-    arguments, config, model_config = parser.parse_args_and_config()
+def main(words: list[str]) -> None:
+    """Run `cxr-reason train sft`.
+
+    Args:
+        words: What follows on the command line.
+    """
+    parser = TrlParser((SftArguments, SFTConfig, ModelConfig), prog="cxr-reason train sft")
+    arguments, config, model_config = parser.parse_args_and_config(words)
     if arguments.dry_run:
         print_plan(arguments, config, model_config)
         return
     trainer = make_trainer(arguments, config, model_config)
     train_and_save(trainer, trainer.processing_class, arguments)
-
-
-if __name__ == "__main__":
-    with errors_as_messages():
-        main()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Trainer
 from transformers.trainer_utils import get_last_checkpoint
 
 from cxr_reason.checkpoint import NOTICE_KEY, open_checkpoint
-from cxr_reason.errors import BadRequestError, CxrError
+from cxr_reason.errors import BadRequestError
 from cxr_reason.kernels.preprocess import PixelBudget
 
 
@@ -44,16 +42,6 @@ class StartArguments:
     notice: str = field(
         default="", metadata={"help": "Notice of the trained checkpoint to its users."}
     )
-
-
-@contextmanager
-def errors_as_messages() -> Iterator[None]:
-    """Print this project's errors in one line and leave with code 2; others keep their trace."""
-    try:
-        yield
-    except CxrError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False)
-        raise SystemExit(2) from None
 
 
 def open_processor(arguments: StartArguments) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from cxr_reason.engine.artifact import Manifest
@@ -10,17 +9,8 @@ from cxr_reason.engine.backend import Backend, Report
 from cxr_reason.engine.base import Engine
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.plan import BuildPlan, count_parameters
-from cxr_reason.errors import EngineError
+from cxr_reason.extras import require
 
-# Distributions of the extra `build`, by the names they are imported with.
-_REQUIRED_MODULES = (
-    "onnx",
-    "onnxruntime_genai",
-    "onnxscript",
-    "safetensors",
-    "torch",
-    "transformers",
-)
 # Bytes a parameter of the decoder takes on disk: integers with their block scales.
 _DECODER_BYTES = {"fp32": 4.0, "int8": 1.04, "int4": 0.54}
 
@@ -34,11 +24,7 @@ class OnnxBackend(Backend):
 
     def check_tools(self, plan: BuildPlan) -> None:
         """See `Backend`."""
-        missing = [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise EngineError(
-                f"build: needs the packages {', '.join(missing)}: pip install 'cxr-reason[build]'"
-            )
+        require("build", what="build")
 
     def describe_steps(self, plan: BuildPlan) -> tuple[tuple[str, str], ...]:
         """See `Backend`."""
@@ -89,6 +75,7 @@ class OnnxBackend(Backend):
         self, folder: Path, manifest: Manifest, config: EngineConfig, parts: frozenset[str]
     ) -> Engine:
         """See `Backend`."""
+        require("engine", what="load")
         from cxr_reason.engine.onnx.engine import OnnxEngine
 
         return OnnxEngine(folder, manifest, config, parts=parts)

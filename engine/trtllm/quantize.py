@@ -7,7 +7,6 @@ decoder's layers are quantised; vision tower, projector, embeddings and output l
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import numpy as np
 
 from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER, PromptEncoder
 from cxr_reason.errors import EngineError
+from cxr_reason.extras import require
 from cxr_reason.prompts import FIND_ABNORMALITIES, Message
 
 if TYPE_CHECKING:
@@ -39,13 +39,10 @@ def check_calibration(folder: Path | None) -> None:
     """Check that a decoder can be quantised here.
 
     Raises:
-        EngineError: ModelOpt is missing, or no prepared data are named.
+        MissingExtraError: ModelOpt is missing.
+        EngineError: No prepared data are named.
     """
-    if importlib.util.find_spec("modelopt") is None:
-        raise EngineError(
-            "build: a quantised decoder needs the package nvidia-modelopt: "
-            "pip install 'cxr-reason[quantize]'"
-        )
+    require("quantize", what="build: a quantised decoder")
     if folder is None or not (folder / "dataset_info.json").is_file():
         raise EngineError(
             "build: a quantised decoder needs --calibration, a folder of prepared films with "

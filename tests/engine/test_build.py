@@ -17,9 +17,8 @@ from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine import build as build_module
 from cxr_reason.engine.artifact import MANIFEST, read_manifest, verify_digests
 from cxr_reason.engine.build import is_built, list_steps, plan_build, run_build
-from cxr_reason.engine.onnx import backend as onnx_backend
 from cxr_reason.engine.plan import BuildPlan
-from cxr_reason.errors import BadRequestError, CheckpointError, EngineError
+from cxr_reason.errors import BadRequestError, CheckpointError, EngineError, MissingExtraError
 
 
 def plan(checkpoint: Checkpoint, output: Path, **settings: object) -> BuildPlan:
@@ -105,8 +104,8 @@ def test_too_little_disk_is_refused_before_any_work(
 def test_missing_tools_are_refused_before_any_work(
     nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_backend, "_REQUIRED_MODULES", ("torch", "no_such_module"))
-    with pytest.raises(EngineError, match=r"no_such_module: pip install 'cxr-reason\[build\]'"):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtraError, match=r"onnxscript.*\.\[build\]"):
         plan(nano, tmp_path / "engine")
 
 

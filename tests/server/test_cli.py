@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,13 +67,39 @@ def test_reading_needs_no_compiler():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_build_without_its_extra_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "cxr_reason.cli.build", None)
-    monkeypatch.setattr(sys, "argv", ["cxr-reason", "build"])
+@pytest.mark.parametrize(
+    ("words", "module", "extra"),
+    [
+        (["build", "--checkpoint", "checkpoints/nano", "--output", "none"], "onnxscript", "build"),
+        (["train", "sft", "-h"], "trl", "train"),
+        (["gateway"], "uvicorn", "gateway"),
+    ],
+)
+def test_without_its_extra_a_word_says_what_to_install(
+    monkeypatch, capsys, repository, words, module, extra
+):
+    monkeypatch.chdir(repository)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(SystemExit) as exit_:
-        main()
+        main(words)
     assert exit_.value.code == 1
-    assert "cxr-reason[build]" in capsys.readouterr().err
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "MissingExtraError" in shown and module in shown
+    assert f"pip install --constraint constraints.txt --editable '.[{extra}]'" in shown
+
+
+def test_verify_finds_an_altered_file(engine_dir, tmp_path, capsys):
+    copy = tmp_path / "engine"
+    shutil.copytree(engine_dir, copy)
+    run_here = CliRunner().invoke(app, ["verify", str(copy)])
+    assert run_here.exit_code == 0 and "intact" in run_here.output
+    file = copy / "tokenizer.json"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(SystemExit) as exit_:
+        main(["verify", str(copy)])
+    assert exit_.value.code == 1
+    assert "tokenizer.json" in capsys.readouterr().err
 
 
 @pytest.mark.server

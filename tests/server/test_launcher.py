@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from cxr_reason.engine.config import EngineConfig
-from cxr_reason.errors import ArtifactError, BadRequestError, ServerError
+from cxr_reason.errors import ArtifactError, BadRequestError, MissingExtraError, ServerError
 from cxr_reason.serving import runtime
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonProcess, TritonServer
@@ -187,7 +187,7 @@ def test_numpy_2_is_refused(tmp_path, monkeypatch):
 def test_without_any_server_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(runtime.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ServerError, match=r"cxr-reason\[server\]"):
+    with pytest.raises(MissingExtraError, match=r"\.\[server\]"):
         runtime.find_runtime(tmp_path)
 
 

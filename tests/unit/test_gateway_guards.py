@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import socket
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,9 +17,7 @@ import httpx2 as httpx
 import openai
 import pytest
 from support.gateway_service import running_gateway
-from typer.testing import CliRunner
 
-from cxr_reason.cli.main import app as command
 from cxr_reason.client import MockTransport
 from cxr_reason.contract import IMAGE
 from cxr_reason.errors import BadRequestError, GenerationError, ServerError
@@ -372,15 +369,6 @@ def test_tokens_are_not_held_back_to_fill_packets():
     """Asyncio turns Nagle's algorithm off only on sockets that name TCP as their protocol."""
     with running_gateway(MockTransport()) as gateway:
         assert gateway._socket.proto == socket.IPPROTO_TCP
-
-
-def test_the_command_says_what_is_missing(monkeypatch):
-    assert "Example:" in CliRunner().invoke(command, ["gateway", "--help"]).output
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "cxr_reason.gateway.service", raising=False)
-    result = CliRunner().invoke(command, ["gateway"])
-    assert isinstance(result.exception, ServerError)
-    assert "cxr-reason[gateway]" in result.exception.message
 
 
 def test_a_large_body_does_not_stop_the_other_callers():

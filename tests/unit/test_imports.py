@@ -15,7 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "src" / "cxr_reason"
 
 # What every part may import: the definitions that the parts share.
-VOCABULARY = {"errors", "settings", "contract", "findings", "prompts", "checkpoint", "usage"}
+VOCABULARY = {
+    *("errors", "extras", "settings", "contract", "findings", "prompts", "checkpoint", "usage"),
+}
 
 # Part → the parts it may import. A part is a module or a folder right below the package; it may
 # always import itself and the package's version. A new part needs a line here.
@@ -23,6 +25,7 @@ DIRECTIONS: dict[str, set[str]] = {
     # `load` and `connect` of the package itself, which import when they are called.
     "": {"client", "engine", "errors", "reading", "settings"},
     "errors": set(),
+    "extras": {"errors"},
     "settings": {"errors"},
     "contract": {"settings"},
     "findings": set(),
@@ -51,6 +54,7 @@ DIRECTIONS: dict[str, set[str]] = {
         *("client", "data", "engine", "evaluation", "film", "gateway", "kernels", "reader"),
         *("reading", "serving", "training", "benchmarks"),
     },
+    "__main__": {"cli"},
     "benchmarks": {
         *VOCABULARY,
         *("client", "data", "engine", "evaluation", "film", "gateway", "kernels", "reader"),
@@ -61,7 +65,7 @@ DIRECTIONS: dict[str, set[str]] = {
 # Part or module → the only distributions it may import, at any depth. What is not listed may
 # import any.
 THIRD_PARTY: dict[str, set[str]] = {
-    **{part: set() for part in ("errors", "settings", "contract", "findings", "usage", "prompts")},
+    **{part: set() for part in VOCABULARY - {"checkpoint"}},
     **{part: set() for part in ("statements", "reading", "film.info", "film.source")},
     "evaluation.result_line": set(),
     "checkpoint": {"huggingface_hub", "safetensors", "torch"},

@@ -14,6 +14,7 @@ from cxr_reason.errors import (
     RequestCancelledError,
     RequestTimeoutError,
 )
+from cxr_reason.extras import require
 from cxr_reason.reading.consensus import UNCALIBRATED, read_calibration
 
 if TYPE_CHECKING:
@@ -51,10 +52,15 @@ class LocalTransport(Transport):
             calibration: File of thresholds for readings with several traces.
 
         Raises:
+            MissingExtraError: The extra `engine` is not installed.
             ArtifactError: The folder is not an engine that this release can run.
             BadRequestError: The file is not a calibration.
         """
-        from cxr_reason.reader.local import LocalReader
+        try:
+            from cxr_reason.reader.local import LocalReader
+        except ModuleNotFoundError:
+            require("engine", what="load")
+            raise
 
         meaning = UNCALIBRATED if calibration is None else read_calibration(Path(calibration))
         return cls(LocalReader.open(Path(folder), config, calibration=meaning))

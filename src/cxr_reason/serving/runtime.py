@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_reason.errors import ServerError
+from cxr_reason.errors import MissingExtraError, ServerError
+from cxr_reason.extras import install_line
 
 SITE_DIRS_VARIABLE = "CXR_SITE_DIRS"
 
@@ -66,9 +67,9 @@ def find_runtime(folder: Path) -> Runtime:
         return Runtime(Path(on_path))
     package = importlib.util.find_spec("pytriton")
     if package is None or package.origin is None:
-        raise ServerError(
-            "no tritonserver on PATH and nvidia-pytriton is not installed: run inside NVIDIA's "
-            "Triton container, or `pip install 'cxr-reason[server]'` on Linux"
+        raise MissingExtraError(
+            "serve: no tritonserver on PATH, and nvidia-pytriton is not installed: run inside "
+            f"NVIDIA's Triton container, or in a clone on Linux {install_line('server')}"
         )
     _check_numpy()
     wheel = Path(package.origin).parent
