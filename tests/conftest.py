@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.made_once import MadeOnce
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.base import Array, Engine
-from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.engine import OnnxEngine
 from cxr_reason.engine.registry import load_engine
@@ -21,7 +21,6 @@ from cxr_reason.reader.encoder import FilmPreprocessor
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonServer
 from cxr_reason.serving.settings import ServingSettings
-from cxr_reason.training import random_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -68,27 +67,39 @@ def trained(repository: Path) -> Checkpoint:
 
 
 @pytest.fixture(scope="session")
-def nano(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    return MadeOnce(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def nano(made_once: MadeOnce) -> Checkpoint:
     """A random checkpoint: its output is lively and never ends, so equality means something."""
-    folder = tmp_path_factory.mktemp("checkpoints") / "nano"
-    random_checkpoint.make_checkpoint("nano", folder)
-    return Checkpoint(folder)
+
+    def make(folder: Path) -> None:
+        # It loads transformers, which most runs of a few tests do without.
+        from cxr_reason.training import random_checkpoint
+
+        random_checkpoint.make_checkpoint("nano", folder)
+
+    return Checkpoint(made_once.get("nano", make))
 
 
 @pytest.fixture(scope="session")
-def engine_dirs(nano: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The nano checkpoint, compiled once for each precision."""
-    folder = tmp_path_factory.mktemp("engines")
-    for precision in ("fp32", "int4"):
-        plan = plan_build(nano, backend="onnx", precision=precision, output=folder / precision)
-        run_build(plan, lambda step, part: None)
-    return {precision: folder / precision for precision in ("fp32", "int4")}
-
-
-@pytest.fixture(scope="session")
-def engine_dir(engine_dirs: dict[str, Path]) -> Path:
+def engine_dir(made_once: MadeOnce, nano: Checkpoint) -> Path:
     """The nano checkpoint in fp32."""
-    return engine_dirs["fp32"]
+    return made_once.engine("nano", nano, "fp32")
+
+
+@pytest.fixture(scope="session")
+def engine_dirs(made_once: MadeOnce, nano: Checkpoint, engine_dir: Path) -> dict[str, Path]:
+    """The nano checkpoint in each precision."""
+    return {"fp32": engine_dir, "int4": made_once.engine("nano", nano, "int4")}
+
+
+@pytest.fixture(scope="session")
+def trained_engine_dir(made_once: MadeOnce, trained: Checkpoint) -> Path:
+    """The checkpoint of this repository in fp32: its readings end and have findings."""
+    return made_once.engine("trained", trained, "fp32")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from support.gateway_service import running_gateway
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.client import LocalTransport
-from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.findings import LABELS
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -24,18 +23,9 @@ MAX_LINES = 50
 Run = Callable[..., str]
 
 
-@pytest.fixture(scope="module")
-def trained_engine(trained: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled checkpoint: its readings end by themselves and have findings."""
-    folder = tmp_path_factory.mktemp("engine") / "nano"
-    plan = plan_build(trained, backend="onnx", precision="fp32", output=folder)
-    run_build(plan, lambda step, part: None)
-    return folder
-
-
 @pytest.fixture
 def run(
-    trained_engine: Path,
+    trained_engine_dir: Path,
     rg1_path: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -44,7 +34,7 @@ def run(
     """Run an example where `film.dcm` and `engines/nano` are, and return what it prints."""
     shutil.copy(rg1_path, tmp_path / "film.dcm")
     (tmp_path / "engines").mkdir()
-    (tmp_path / "engines" / "nano").symlink_to(trained_engine)
+    (tmp_path / "engines" / "nano").symlink_to(trained_engine_dir)
     monkeypatch.chdir(tmp_path)
 
     def run_example(name: str, *arguments: str) -> str:
@@ -98,9 +88,9 @@ def test_own_checkpoint(run: Run, trained: Checkpoint) -> None:
     assert "%" not in again, "an engine that is up to date is not built again"
 
 
-def test_openai_client(run: Run, trained_engine: Path) -> None:
+def test_openai_client(run: Run, trained_engine_dir: Path) -> None:
     expected = run("read_film.py", "film.dcm")
-    with running_gateway(LocalTransport.open(trained_engine)) as gateway:
+    with running_gateway(LocalTransport.open(trained_engine_dir)) as gateway:
         printed = run("openai_client.py", "film.dcm", "--gateway", gateway.url)
     sentence = expected.splitlines()[2].strip()
     assert sentence in printed

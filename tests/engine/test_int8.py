@@ -10,11 +10,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
+from support.made_once import MadeOnce
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.data.phantoms import make_phantom, phantom_seeds
 from cxr_reason.engine.base import Array, Engine, GenerationRequest, SamplingParams
-from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.engine.onnx.decoder import OnnxDecoder
 from cxr_reason.engine.onnx.int8 import Int8Writer, quantize_channels
@@ -106,20 +106,12 @@ def relative_error(value: Array, exact: Array) -> float:
 
 
 @pytest.fixture(scope="module")
-def trained_engines(
-    trained: Checkpoint, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("trained")
-    for precision in ("fp32", "int8"):
-        plan = plan_build(trained, backend="onnx", precision=precision, output=folder / precision)
-        run_build(plan, lambda step, part: None)
-    return {precision: folder / precision for precision in ("fp32", "int8")}
-
-
-@pytest.fixture(scope="module")
-def pair(trained_engines: dict[str, Path]) -> Iterator[tuple[Engine, Engine]]:
+def pair(
+    made_once: MadeOnce, trained: Checkpoint, trained_engine_dir: Path
+) -> Iterator[tuple[Engine, Engine]]:
     """The trained checkpoint in fp32 and in int8."""
-    with load_engine(trained_engines["fp32"]) as exact, load_engine(trained_engines["int8"]) as own:
+    in_integers = made_once.engine("trained", trained, "int8")
+    with load_engine(trained_engine_dir) as exact, load_engine(in_integers) as own:
         yield exact, own
 
 

@@ -52,8 +52,8 @@ FILMS: dict[str, tuple[int, int, int, Grid]] = {
     "one pixel": (1, 1, 8, Grid(2, 2)),
     "one row": (1, 60, 10, Grid(2, 12)),
     "one column": (60, 1, 9, Grid(12, 2)),
-    "1 to 3": (131, 390, 14, Grid(6, 18)),
-    "3 to 1": (390, 131, 11, Grid(18, 6)),
+    "1 to 3": (131, 390, 14, Grid(4, 12)),
+    "3 to 1": (390, 131, 11, Grid(12, 4)),
     "same size": (56, 84, 16, Grid(4, 6)),
     "enlarged": (5, 9, 8, Grid(4, 6)),
     "enlarged down, shrunk across": (9, 401, 13, Grid(4, 4)),
@@ -123,20 +123,29 @@ def test_patches_are_those_of_the_reference(
     assert_near(patches, preprocess(pixels, table, grid, backend="reference"), tolerance)
 
 
+def run_in_blocks(
+    pixels: np.ndarray, table: np.ndarray, grid: Grid, blocks: Blocks
+) -> torch.Tensor:
+    film, lookup = torch.from_numpy(pixels).to(DEVICE), torch.from_numpy(table).to(DEVICE)
+    patches = torch.empty((grid.height * grid.width, 196), device=DEVICE)
+    launch(film, lookup, grid, None, patches, blocks)
+    return patches
+
+
 def test_largest_grid(rng: np.random.Generator) -> None:
     pixels, table = make_film(rng, 517, 489, 12)
     grid = Grid(34, 34)
+    # The interpreter's time is per block: there they are such as no GPU could hold.
+    blocks = Blocks(128, 64, 64, 128, 4) if IS_INTERPRETED else BLOCKS[0]
     expected = preprocess(pixels, table, grid, backend="reference")
-    assert_near(run(pixels, table, grid), expected, TOLERANCES[torch.float32])
+    assert_near(run_in_blocks(pixels, table, grid, blocks), expected, TOLERANCES[torch.float32])
 
 
 @pytest.mark.parametrize("blocks", BLOCKS, ids=str)
 def test_every_block_size(blocks: Blocks, rng: np.random.Generator) -> None:
     pixels, table = make_film(rng, 131, 157, 10)
     grid = Grid(6, 10)  # no multiple of a tile in either direction
-    film, lookup = torch.from_numpy(pixels).to(DEVICE), torch.from_numpy(table).to(DEVICE)
-    patches = torch.empty((60, 196), device=DEVICE)
-    launch(film, lookup, grid, None, patches, blocks)
+    patches = run_in_blocks(pixels, table, grid, blocks)
     expected = preprocess(pixels, table, grid, backend="reference")
     assert_near(patches, expected, TOLERANCES[torch.float32])
 
@@ -151,11 +160,11 @@ def test_hard_edges_are_clamped() -> None:
 @pytest.mark.parametrize("kind", [torch.int32, torch.int64], ids=str)
 def test_patches_come_in_any_order(kind: torch.dtype, rng: np.random.Generator) -> None:
     pixels, table = make_film(rng, 123, 77, 12)
-    grid = Grid(6, 10)
+    grid = Grid(4, 10)
     merged = run(pixels, table, grid)
     windows = plan_vision(tuple(grid), window_size_px=112, head_dim=80).window_order
-    assert not np.array_equal(windows, np.arange(60))
-    for order in (windows, rng.permutation(60)):
+    assert not np.array_equal(windows, np.arange(40))
+    for order in (windows, rng.permutation(40)):
         given = torch.from_numpy(order).to(DEVICE, kind)
         assert torch.equal(run(pixels, table, grid, patch_order=given), merged[given.long()])
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.made_once import MadeOnce
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLPatchMerger
 
@@ -324,11 +325,11 @@ def test_rounding_to_bfloat16_is_that_of_torch() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="test_projector_kernel.py runs on the GPU")
-def test_kernels_in_the_interpreter() -> None:
+def test_kernels_in_the_interpreter(made_once: MadeOnce) -> None:
     file = Path(__file__).with_name("test_projector_kernel.py")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
+        env={**os.environ, **made_once.environment(), "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
         check=False,

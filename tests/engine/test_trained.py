@@ -11,7 +11,6 @@ import pytest
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.data.phantoms import make_phantom, phantom_seeds
 from cxr_reason.engine.base import Engine, GenerationRequest, SamplingParams
-from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.plan import read_budget
 from cxr_reason.engine.registry import load_engine
 from cxr_reason.film.radiograph import decode_radiograph
@@ -29,11 +28,8 @@ LARGE_SIGNS = ("Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion", "Pn
 
 
 @pytest.fixture(scope="module")
-def reader(trained: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    folder = tmp_path_factory.mktemp("trained") / "engine"
-    plan = plan_build(trained, backend="onnx", precision="fp32", output=folder)
-    run_build(plan, lambda step, part: None)
-    with load_engine(folder) as engine:
+def reader(trained_engine_dir: Path) -> Iterator[Engine]:
+    with load_engine(trained_engine_dir) as engine:
         yield engine
 
 

@@ -21,9 +21,7 @@ from support.page_browser import (
     read_film,
 )
 
-from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.client import Client
-from cxr_reason.engine.build import plan_build, run_build
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.gateway.config import GatewayConfig
 from cxr_reason.gateway.service import GatewayService
@@ -42,14 +40,9 @@ def make_gateway(server: TritonServer) -> GatewayService:
 
 
 @pytest.fixture(scope="module")
-def trained_server(
-    trained: Checkpoint, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TritonServer]:
+def trained_server(trained_engine_dir: Path) -> Iterator[TritonServer]:
     """A server over the checkpoint of this repository, whose readings end by themselves."""
-    folder = tmp_path_factory.mktemp("trained") / "engine"
-    plan = plan_build(trained, backend="onnx", precision="fp32", output=folder)
-    run_build(plan, lambda step, part: None)
-    settings = ServingSettings(folder, EngineConfig(max_batch=2))
+    settings = ServingSettings(trained_engine_dir, EngineConfig(max_batch=2))
     with TritonServer(settings, addresses=Addresses.free()) as server:
         yield server
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pydicom
 import pytest
 import tritonclient.grpc as triton
@@ -51,6 +52,7 @@ Film = tuple[Array, tuple[int, int]]
 
 pytestmark = pytest.mark.server
 
+SHARED_MEMORY = Path("/dev/shm")
 NUM_TOKENS = 80
 ENDLESS = 3_500
 
@@ -451,11 +453,20 @@ def test_no_patient_data_in_log_metrics_or_errors(
 
 
 def test_stopping_the_server_ends_everything_it_started(engine_dir: Path) -> None:
-    before = {path.name for path in Path("/dev/shm").iterdir()}
     with TritonServer(engine_dir, addresses=Addresses.free()) as server:
         pid = server.pid
         assert pid is not None
-    assert {path.name for path in Path("/dev/shm").iterdir()} <= before
+        # Of its own processes alone: other servers may start and stop meanwhile.
+        mapped = {
+            Path(region.path)
+            for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+            for region in process.memory_maps()
+        }
+        shared = {path for path in mapped if path.parent == SHARED_MEMORY and path.exists()}
+        assert shared
+        prefixes = tuple({path.name[:36] for path in shared})  # "cxr_" and 32 digits
+    left = [path for path in SHARED_MEMORY.iterdir() if path.name.startswith(prefixes)]
+    assert left == []
     listing = subprocess.run(["ps", "-e", "-o", "pgid="], capture_output=True, text=True).stdout
     assert str(pid) not in listing.split()
 
