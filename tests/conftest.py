@@ -24,6 +24,30 @@ from cxr_reason.serving.settings import ServingSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Files that take more than twenty seconds, the longest first.
+LONGEST = (
+    "training/test_training.py",
+    "server/test_server.py",
+    "benchmarks/test_bench_engine.py",
+    "engine/test_aot.py",
+    "engine/test_projector.py",
+    "benchmarks/test_gpu_acceptance.py",
+    "engine/test_build.py",
+    "engine/test_preprocess_triton.py",
+    "training/test_traces.py",
+    "page/test_page_server.py",
+    "training/test_pretrain_vision.py",
+    "benchmarks/test_trtllm_acceptance.py",
+    "engine/test_int8.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start the longest files first where processes share the work, so that none ends alone."""
+    if hasattr(config, "workerinput"):  # of pytest-xdist
+        order = {REPOSITORY / "tests" / name: i for i, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(item.path, len(order)))
+
 
 @pytest.fixture(autouse=True)
 def seeds() -> None:

@@ -66,6 +66,7 @@ def test_no_speed_for_an_op_that_is_wrong(repository: Path) -> None:
     change = """
 from cxr_reason.benchmarks import gpu_kernels
 gpu_kernels.check_projector = lambda *arguments: "off by one"
+gpu_kernels.check_candidates = lambda *arguments: None  # slow, and the other test runs it
 """
     status, lines = run_script(repository, "--quick", change=change)
     assert status == 1
@@ -80,6 +81,7 @@ from cxr_reason.benchmarks import gpu_kernels
 def fail(*arguments):
     raise RuntimeError("out of something")
 gpu_kernels.time_preprocess = fail
+gpu_kernels.checks = lambda scope: ()  # slow, and the other test runs them
 """
     status, lines = run_script(repository, "--quick", change=change)
     assert status == 1

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.made_once import MadeOnce
+
+from cxr_reason.checkpoint import Checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -62,16 +65,19 @@ def test_signatures_are_compared_with_the_installed_package(
 
 
 def test_accuracy_is_measured_on_every_engine_beside_the_first(
-    monkeypatch: pytest.MonkeyPatch, engine_dirs: dict[str, Path]
+    monkeypatch: pytest.MonkeyPatch,
+    made_once: MadeOnce,
+    trained: Checkpoint,
+    trained_engine_dir: Path,
 ) -> None:
     """With engines of the other backend: the command is the same."""
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     import gpu_trtllm
 
-    engines = [engine_dirs["fp32"], engine_dirs["int4"]]
+    engines = [trained_engine_dir, made_once.engine("trained", trained, "int8")]
     rows = list(gpu_trtllm.measure_accuracy(engines, "phantoms", 2))
     macro = [one for one in rows if one["metric"] == "macro F1"]
-    assert [one["case"] for one in macro] == ["fp32, phantoms", "int4, phantoms"]
+    assert [one["case"] for one in macro] == ["fp32, phantoms", "int8, phantoms"]
     assert macro[1]["baseline_value"] == macro[0]["ours"]
     with pytest.raises(RuntimeError, match="data"):
         list(gpu_trtllm.measure_accuracy(engines, "no-such-data", 2))
