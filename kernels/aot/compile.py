@@ -6,17 +6,17 @@ python -m cxr_reason.kernels.aot.compile --arch 90 100 --output DIR
 from __future__ import annotations
 
 import argparse
+import io
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.backends.nvidia.compiler import get_ptxas, sm_arch_from_capability
+from triton.backends.nvidia.compiler import sm_arch_from_capability
 from triton.compiler import ASTSource
 
 from cxr_reason.kernels.aot.manifest import (
@@ -68,13 +68,18 @@ def compile_kernels(
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Leave paths of this machine out of the binaries, and its cache out of the build."""
+    """Leave paths of this machine out of the binaries, and its cache out of the build.
+
+    The assembler's report of a kernel is in no cache, so `compile_kernel` needs this too.
+    """
     with (
         tempfile.TemporaryDirectory() as cache,
         triton.knobs.compilation.scope(),
+        triton.knobs.nvidia.scope(),
         triton.knobs.cache.scope(),
     ):
         triton.knobs.compilation.disable_line_info = True
+        triton.knobs.nvidia.dump_ptxas_log = True
         triton.knobs.cache.dir = cache
         yield
 
@@ -89,15 +94,16 @@ def compile_kernel(variant: KernelVariant, arch: int, output: Path) -> CompiledK
         {(names.index(name),): [["tt.divisibility", 16]] for name in variant.aligned},
     )
     # The target is given as numbers: with strings triton asks the active driver, and there is none.
-    compiled = triton.compile(
-        source,
-        target=GPUTarget("cuda", arch, 32),
-        options={
-            "num_warps": variant.num_warps,
-            "num_stages": variant.num_stages,
-            "ptx_version": PTX_VERSIONS[arch],
-        },
-    )
+    with redirect_stdout(io.StringIO()) as log:
+        compiled = triton.compile(
+            source,
+            target=GPUTarget("cuda", arch, 32),
+            options={
+                "num_warps": variant.num_warps,
+                "num_stages": variant.num_stages,
+                "ptx_version": PTX_VERSIONS[arch],
+            },
+        )
     metadata = compiled.metadata
     if metadata.global_scratch_size or metadata.profile_scratch_size:
         raise ValueError(f"{variant.name}: needs scratch memory, which the loader does not give")
@@ -109,7 +115,7 @@ def compile_kernel(variant: KernelVariant, arch: int, output: Path) -> CompiledK
     trailing = declared - len(variant.parameters)
     if trailing < 0:
         raise ValueError(f"{variant.name}: {declared} parameters, fewer than its signature has")
-    registers, spill_bytes = _measure(ptx, arch)
+    registers, spill_bytes = _read_report(log.getvalue())
     return CompiledKernel(
         name=variant.name,
         arch=arch,
@@ -134,23 +140,12 @@ def _write(path: Path, data: bytes) -> File:
     return File(path.name, digest(data))
 
 
-def _measure(ptx: str, arch: int) -> tuple[int, int]:
-    """Return registers of a thread and bytes spilled, as the assembler reports them.
-
-    Triton drops the report of its own run, so this assembles once more with the same options.
-    """
-    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
-        file.write(ptx)
-        file.flush()
-        target = f"--gpu-name={sm_arch_from_capability(arch)}"
-        command = [get_ptxas(arch).path, "-v", "--regAllocOptLevel=2", target, file.name]
-        run = subprocess.run(
-            [*command, "-o", "/dev/null"], check=True, capture_output=True, text=True
-        )
-    registers = re.search(r"Used (\d+) registers", run.stderr)
-    spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", run.stderr)
+def _read_report(log: str) -> tuple[int, int]:
+    """Return registers of a thread and bytes spilled, from what `ptxas -v` printed."""
+    registers = re.search(r"Used (\d+) registers", log)
+    spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", log)
     if registers is None or len(spills) != 2:
-        raise ValueError(f"ptxas -v printed no register use:\n{run.stderr}")
+        raise ValueError(f"ptxas -v printed no register use:\n{log}")
     return int(registers[1]), sum(int(number) for number in spills)
 
 
