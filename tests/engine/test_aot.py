@@ -125,7 +125,10 @@ def test_trailing_pointers_are_there_and_not_used(folder: Path, manifest: Manife
 
 
 def test_the_same_sources_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
-    again = compile_kernels(all_variants(), [90], tmp_path)
+    # One variant of each kernel: what could differ comes from the compiler and its settings.
+    one_of_each = {variant.fn.__name__: variant for variant in all_variants()}
+    assert len(one_of_each) == 3
+    again = compile_kernels(one_of_each.values(), [90], tmp_path)
     for kernel in again.kernels:
         for file in (kernel.cubin, kernel.ptx):
             assert (tmp_path / file.name).read_bytes() == (folder / file.name).read_bytes()
