@@ -12,11 +12,14 @@ from types import SimpleNamespace
 import onnx
 import onnxruntime_genai
 import pytest
+from support.made_once import MadeOnce
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine import build as build_module
 from cxr_reason.engine.artifact import MANIFEST, read_manifest, verify_digests
 from cxr_reason.engine.build import is_built, list_steps, plan_build, run_build
+from cxr_reason.engine.onnx import backend as onnx_backend
+from cxr_reason.engine.onnx import export_vision
 from cxr_reason.engine.plan import BuildPlan
 from cxr_reason.errors import BadRequestError, CheckpointError, EngineError, MissingExtraError
 
@@ -55,12 +58,10 @@ def test_an_engine_that_is_up_to_date_is_known(engine_dir: Path, nano: Checkpoin
 
 
 def test_every_step_reports_its_progress(
-    engine_dir: Path, nano: Checkpoint, tmp_path: Path
+    engine_dirs: dict[str, Path], made_once: MadeOnce, nano: Checkpoint
 ) -> None:
-    seen: list[tuple[str, float]] = []
-    build_plan = plan(nano, tmp_path / "engine", precision="int4")
-    run_build(build_plan, lambda step, part: seen.append((step, part)))
-    steps = [name for name, _ in list_steps(build_plan)]
+    seen = made_once.progress("nano", "int4")
+    steps = [name for name, _ in list_steps(plan(nano, engine_dirs["int4"], precision="int4"))]
     assert list(dict.fromkeys(step for step, _ in seen)) == steps
     decoder = [part for step, part in seen if step == "decoder"]
     assert len(decoder) > 6
@@ -122,9 +123,14 @@ def test_a_failed_build_leaves_the_old_engine_alone(
     output = tmp_path / "engine"
     shutil.copytree(engine_dir, output)
 
+    def write(self: object, plan: BuildPlan, folder: Path, report: object) -> None:
+        shutil.copytree(engine_dir, folder, dirs_exist_ok=True)
+
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
+    # The steps themselves take long, and other tests run them.
+    monkeypatch.setattr(onnx_backend.OnnxBackend, "run_steps", write)
     monkeypatch.setattr(build_module, "record_files", refuse)
     with pytest.raises(EngineError, match="No space left on device"):
         run_build(plan(nano, output), lambda step, part: None)
@@ -132,7 +138,11 @@ def test_a_failed_build_leaves_the_old_engine_alone(
     assert [path.name for path in tmp_path.iterdir()] == ["engine"]
 
 
-def test_a_builder_that_fails_says_why(nano: Checkpoint, tmp_path: Path) -> None:
+def test_a_builder_that_fails_says_why(
+    nano: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The step before it takes long, and does not look at what is wrong here.
+    monkeypatch.setattr(export_vision, "export_vision", lambda checkpoint, folder: None)
     copy = tmp_path / "copy"
     shutil.copytree(nano.folder, copy)
     (copy / "tokenizer_config.json").write_text("not JSON")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -53,6 +54,16 @@ class MadeOnce:
 
         def make(folder: Path) -> None:
             plan = plan_build(checkpoint, backend="onnx", precision=precision, output=folder)
-            run_build(plan, lambda step, part: None)
+            seen: list[tuple[str, float]] = []
+            run_build(plan, lambda step, part: seen.append((step, part)))
+            self._progress_file(name, precision).write_text(json.dumps(seen))
 
         return self.get(f"{name}-{precision}", make)
+
+    def progress(self, name: str, precision: str) -> list[tuple[str, float]]:
+        """Return what compiling an engine reported, in order."""
+        seen = json.loads(self._progress_file(name, precision).read_text())
+        return [(step, part) for step, part in seen]
+
+    def _progress_file(self, name: str, precision: str) -> Path:
+        return self._folder / f"{name}-{precision}.json"
