@@ -72,9 +72,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def sft_run(tiny: Path, prepared: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Makes the trainer of a short run."""
+def make_sft_run(tiny: Path, prepared: Path, folder: Path) -> Callable[..., Any]:
+    """Return what makes the trainer of a short run."""
 
     def make(output: str = "run", use_peft: bool = False, **settings: Any) -> Any:
         arguments = sft.SftArguments(
@@ -84,7 +83,7 @@ def sft_run(tiny: Path, prepared: Path, tmp_path: Path) -> Callable[..., Any]:
             notice="tried",
         )
         config = SFTConfig(
-            str(tmp_path / output),
+            str(folder / output),
             **{
                 "use_cpu": True,
                 "bf16": False,
@@ -107,6 +106,21 @@ def sft_run(tiny: Path, prepared: Path, tmp_path: Path) -> Callable[..., Any]:
         return sft.make_trainer(arguments, config, model), arguments
 
     return make
+
+
+@pytest.fixture
+def sft_run(tiny: Path, prepared: Path, tmp_path: Path) -> Callable[..., Any]:
+    return make_sft_run(tiny, prepared, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained_run(
+    tiny: Path, prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, sft.SftArguments, Path]:
+    """A trainer after a run that learnt something, its arguments, and what it saved."""
+    make = make_sft_run(tiny, prepared, tmp_path_factory.mktemp("trained"))
+    trainer, arguments = make(max_steps=40)
+    return trainer, arguments, train_and_save(trainer, trainer.processing_class, arguments)
 
 
 class _StopAt(TrainerCallback):
@@ -241,9 +255,10 @@ def test_the_loss_is_on_the_assistants_turn_only(sft_run: Callable[..., Any]) ->
     assert batch["image_grid_thw"].tolist() == [[1, 8, 8]]
 
 
-def test_sft_lowers_the_loss_and_gives_a_checkpoint(sft_run: Callable[..., Any]) -> None:
-    trainer, arguments = sft_run(max_steps=40)
-    folder = train_and_save(trainer, trainer.processing_class, arguments)
+def test_sft_lowers_the_loss_and_gives_a_checkpoint(
+    trained_run: tuple[Any, sft.SftArguments, Path],
+) -> None:
+    trainer, arguments, folder = trained_run
     assert losses(trainer)[-1] < 0.3 * losses(trainer)[0]
     checkpoint = Checkpoint(folder)
     assert checkpoint.notice == "tried"
@@ -340,10 +355,8 @@ def test_a_dry_run_counts_tokens_and_memory(tiny: Path, prepared: Path) -> None:
 
 
 def test_grpo_raises_the_reward(
-    sft_run: Callable[..., Any], prepared: Path, tmp_path: Path
+    trained_run: tuple[Any, sft.SftArguments, Path], prepared: Path, tmp_path: Path
 ) -> None:
-    trainer, arguments = sft_run(max_steps=40)
-    started = train_and_save(trainer, trainer.processing_class, arguments)
     config = GRPOConfig(
         str(tmp_path / "grpo"),
         use_cpu=True,
@@ -363,7 +376,7 @@ def test_grpo_raises_the_reward(
         seed=5,
     )
     settings = grpo.GrpoArguments(
-        checkpoint=str(started), data=[str(prepared)], max_pixels=BUDGET.max_pixels
+        checkpoint=str(trained_run[2]), data=[str(prepared)], max_pixels=BUDGET.max_pixels
     )
     learner = grpo.make_trainer(settings, config, ModelConfig(dtype="float32"))
     learner.train()
