@@ -87,7 +87,7 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True)
-class TextEvent:
+class TokenEvent:
     """The text that one decoding step added.
 
     Attributes:
@@ -105,7 +105,7 @@ class Generation(ABC):
     """A request under way. Iterate for its events; the last one has a finish reason."""
 
     @abstractmethod
-    def __iter__(self) -> Iterator[TextEvent]:
+    def __iter__(self) -> Iterator[TokenEvent]:
         """Yield events until the last.
 
         Raises:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from cxr_reason.engine.answer_guide import AnswerGuide
-from cxr_reason.engine.base import Array, FinishReason, SamplingParams, TextEvent
+from cxr_reason.engine.base import Array, FinishReason, SamplingParams, TokenEvent
 from cxr_reason.engine.event_stream import EventStream
 from cxr_reason.engine.prefix import PromptSegment
 from cxr_reason.engine.sampling import Sampler
@@ -117,7 +117,7 @@ class Sequence(EventStream):
             whole = self._tokenizer.decode(self._token_ids, skip_special_tokens=True)
             text = whole[self._num_sent_chars :]
         self._num_sent_chars += len(text)
-        self.send(TextEvent(text, self.last_token_id, finish_reason))
+        self.send(TokenEvent(text, self.last_token_id, finish_reason))
 
     def cancel(self) -> None:
         """See `Generation`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from cxr_reason.engine.base import FinishReason, TextEvent
+from cxr_reason.engine.base import FinishReason, TokenEvent
 from cxr_reason.engine.event_stream import EventStream
 from cxr_reason.usage import Usage
 
@@ -68,7 +68,7 @@ class TrtllmGeneration(EventStream):
 
     def _send(self, text: str, token_id: int, finish_reason: FinishReason | None) -> None:
         self._num_sent_chars += len(text)
-        self.send(TextEvent(text, token_id, finish_reason))
+        self.send(TokenEvent(text, token_id, finish_reason))
 
     def cancel(self) -> None:
         """See `Generation`."""

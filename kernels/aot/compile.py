@@ -23,7 +23,7 @@ from cxr_reason.kernels.aot.manifest import (
     FORMAT_VERSION,
     CompiledKernel,
     File,
-    Manifest,
+    KernelManifest,
     digest,
 )
 from cxr_reason.kernels.aot.variants import KernelVariant, all_variants
@@ -38,7 +38,7 @@ _ENTRY = re.compile(r"\.visible \.entry (?P<name>\w+)\((?P<parameters>[^)]*)\)")
 
 def compile_kernels(
     variants: Iterable[KernelVariant], archs: Sequence[int], output: Path
-) -> Manifest:
+) -> KernelManifest:
     """Compile variants and write files and manifest. The same input gives the same bytes.
 
     Args:
@@ -61,7 +61,7 @@ def compile_kernels(
             for variant in sorted(variants, key=lambda variant: variant.name)
             for arch in sorted(set(archs))
         ]
-    manifest = Manifest(FORMAT_VERSION, triton.__version__, tuple(kernels))
+    manifest = KernelManifest(FORMAT_VERSION, triton.__version__, tuple(kernels))
     manifest.write(output)
     return manifest
 

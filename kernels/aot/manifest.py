@@ -72,7 +72,7 @@ class CompiledKernel:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class KernelManifest:
     """The list of a folder's kernels.
 
     Attributes:
@@ -91,7 +91,7 @@ class Manifest:
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> KernelManifest:
     """Read the manifest in `folder`.
 
     Raises:
@@ -111,7 +111,7 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{FORMAT_VERSION}: build the kernels again"
             )
         kernels = tuple(_parse_kernel(kernel) for kernel in data["kernels"])
-        return Manifest(FORMAT_VERSION, data["triton_version"], kernels)
+        return KernelManifest(FORMAT_VERSION, data["triton_version"], kernels)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}): build the kernels again") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Literal
@@ -33,7 +32,6 @@ def preprocess(
     display_table: NDArray[np.float32],
     grid: Grid,
     *,
-    patch_order: NDArray[np.int64] | None = None,
     num_threads: int = 1,
     backend: Backend = "auto",
 ) -> NDArray[np.float32]:
@@ -49,8 +47,6 @@ def preprocess(
         display_table: float32 `[entries]`, intensity 0..1 of each stored value; every value in
             `pixels` is below `entries`.
         grid: Size of the result in patches, both sides even, from `fit_grid`.
-        patch_order: int64 `[grid.height * grid.width]`, a permutation: row i of the result is the
-            patch at `patch_order[i]` of the order above. `VisionPlan.window_order` is one.
         num_threads: Threads of `native`. The result is the same, bit by bit, for any number.
         backend: `native` is compiled code, `reference` NumPy. `auto` takes `native`, or `reference`
             where the extension cannot be loaded, and logs why.
@@ -61,13 +57,12 @@ def preprocess(
     Raises:
         TypeError: A dtype other than the above.
         ValueError: A shape other than the above, an empty film, an odd or empty grid, a stored
-            value that the table lacks, an order that is not a permutation, no thread, or an unknown
-            backend.
+            value that the table lacks, no thread, or an unknown backend.
         ImportError: `native` was asked for and the extension cannot be loaded.
     """
-    _check(pixels, display_table, grid, patch_order, num_threads)
+    _check(pixels, display_table, grid, num_threads)
     run = _choose(backend)
-    return run(pixels, display_table, grid, patch_order=patch_order, num_threads=num_threads)
+    return run(pixels, display_table, grid, num_threads=num_threads)
 
 
 @cache
@@ -93,7 +88,6 @@ def _check(
     pixels: NDArray[np.uint16],
     display_table: NDArray[np.float32],
     grid: Grid,
-    patch_order: NDArray[np.int64] | None,
     num_threads: int,
 ) -> None:
     if pixels.dtype != np.uint16 or display_table.dtype != np.float32:
@@ -110,10 +104,5 @@ def _check(
         raise ValueError(
             f"grid sides must be positive multiples of {MERGE_SIZE} patches, got {tuple(grid)}"
         )
-    if patch_order is not None:
-        if patch_order.dtype != np.int64:
-            raise TypeError(f"patch_order must be int64, got {patch_order.dtype}")
-        if not np.array_equal(np.sort(patch_order, axis=None), np.arange(math.prod(grid))):
-            raise ValueError(f"patch_order must hold 0 to {math.prod(grid) - 1} once each")
     if num_threads < 1:
         raise ValueError(f"num_threads must be at least 1, got {num_threads}")

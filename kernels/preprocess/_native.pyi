@@ -7,7 +7,6 @@ def preprocess(
     display_table: NDArray[np.float32],
     grid_height: int,
     grid_width: int,
-    patch_rows: NDArray[np.int64],
     out: NDArray[np.float32],
     num_threads: int,
     portable: bool,

@@ -39,7 +39,6 @@ struct Film {
 
 struct Patches {
     float* values;             // [grid_height * grid_width, 196]
-    const std::int64_t* rows;  // row of `values` for each patch in merge order
     std::int64_t grid_height, grid_width;
 };
 
@@ -75,7 +74,7 @@ void scatter_row(const float* row, std::int64_t y, const Patches& patches) {
     for (std::int64_t patch_x = 0; patch_x < patches.grid_width; ++patch_x) {
         const std::int64_t block = patch_y / kMergeSize * blocks + patch_x / kMergeSize;
         const std::int64_t inside = patch_y % kMergeSize * kMergeSize + patch_x % kMergeSize;
-        const std::int64_t place = patches.rows[block * kMergeSize * kMergeSize + inside];
+        const std::int64_t place = block * kMergeSize * kMergeSize + inside;
         std::memcpy(patches.values + (place * kPatchSize + inside_y) * kPatchSize,
                     row + patch_x * kPatchSize, kPatchSize * sizeof(float));
     }
@@ -210,21 +209,15 @@ bool run(const Film& film, const Patches& patches, std::int64_t num_threads, boo
 
 using Pixels = nb::ndarray<const std::uint16_t, nb::ndim<2>, nb::device::cpu>;
 using Table = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using PatchRows = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Output = nb::ndarray<float, nb::shape<-1, kPatchSize * kPatchSize>, nb::c_contig,
                            nb::device::cpu>;
 
 bool preprocess(Pixels pixels, Table table, std::int64_t grid_height, std::int64_t grid_width,
-                PatchRows patch_rows, Output out, std::int64_t num_threads, bool portable) {
+                Output out, std::int64_t num_threads, bool portable) {
     const auto num_patches = static_cast<std::size_t>(grid_height * grid_width);
-    const std::int64_t* rows = patch_rows.data();
-    const auto inside = [&](std::int64_t row) {
-        return row >= 0 && static_cast<std::size_t>(row) < num_patches;
-    };
     if (pixels.size() == 0 || grid_height <= 0 || grid_height % kMergeSize || grid_width <= 0 ||
-        grid_width % kMergeSize || out.shape(0) != num_patches || patch_rows.size() != num_patches ||
-        !std::all_of(rows, rows + num_patches, inside))
-        throw std::invalid_argument("film, grid, patch_rows and out do not fit together");
+        grid_width % kMergeSize || out.shape(0) != num_patches)
+        throw std::invalid_argument("film, grid and out do not fit together");
 
     nb::gil_scoped_release release;
     const auto entries = static_cast<std::int64_t>(table.size());
@@ -237,7 +230,7 @@ bool preprocess(Pixels pixels, Table table, std::int64_t grid_height, std::int64
                     pixels.stride(1),
                     {full_table.values(), ramp ? &*ramp : nullptr},
                     entries};
-    return run(film, {out.data(), rows, grid_height, grid_width}, num_threads, portable);
+    return run(film, {out.data(), grid_height, grid_width}, num_threads, portable);
 }
 
 }  // namespace
@@ -247,5 +240,5 @@ NB_MODULE(_native, module) {
     module.def("has_avx2", &cxr::has_avx2);
     module.def("preprocess", &cxr::preprocess, "pixels"_a.noconvert(),
                "display_table"_a.noconvert(), "grid_height"_a, "grid_width"_a,
-               "patch_rows"_a.noconvert(), "out"_a.noconvert(), "num_threads"_a, "portable"_a);
+               "out"_a.noconvert(), "num_threads"_a, "portable"_a);
 }

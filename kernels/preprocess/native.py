@@ -20,7 +20,6 @@ def preprocess_native(
     display_table: NDArray[np.float32],
     grid: Grid,
     *,
-    patch_order: NDArray[np.int64] | None = None,
     num_threads: int = 1,
     portable: bool = False,
 ) -> NDArray[np.float32]:
@@ -32,24 +31,18 @@ def preprocess_native(
         pixels: See there.
         display_table: See there; copied if it is not contiguous.
         grid: See there.
-        patch_order: See there.
         num_threads: See there.
         portable: Run the code for processors without AVX2 and FMA.
 
     Raises:
         TableTooShortError: `pixels` holds a value that `display_table` lacks.
     """
-    num_patches = math.prod(grid)
-    patch_rows = np.arange(num_patches)
-    if patch_order is not None:
-        patch_rows[patch_order] = np.arange(num_patches)
-    patches = np.empty((num_patches, PATCH_SIZE * PATCH_SIZE), np.float32)
+    patches = np.empty((math.prod(grid), PATCH_SIZE * PATCH_SIZE), np.float32)
     complete = _preprocess(
         np.require(pixels, requirements="A"),
         np.ascontiguousarray(display_table),
         grid.height,
         grid.width,
-        patch_rows,
         patches,
         num_threads,
         portable,

@@ -28,7 +28,6 @@ def preprocess_reference(
     display_table: NDArray[np.float32],
     grid: Grid,
     *,
-    patch_order: NDArray[np.int64] | None = None,
     num_threads: int = 1,
 ) -> NDArray[np.float32]:
     """Same as `cxr_reason.kernels.preprocess.preprocess`, which checks the tensors.
@@ -37,7 +36,6 @@ def preprocess_reference(
         pixels: See there.
         display_table: See there.
         grid: See there.
-        patch_order: See there.
         num_threads: No effect: NumPy's matrix products have their own setting.
 
     Raises:
@@ -47,8 +45,7 @@ def preprocess_reference(
         raise TableTooShortError(len(display_table))
     intensity = display_table[pixels]  # [H, W]
     resized = resize(intensity, grid.height * PATCH_SIZE, grid.width * PATCH_SIZE)
-    patches = patchify(np.clip(resized, 0.0, 1.0), grid)
-    return patches if patch_order is None else patches[patch_order]
+    return patchify(np.clip(resized, 0.0, 1.0), grid)
 
 
 def resize(image: NDArray[np.float32], height_px: int, width_px: int) -> NDArray[np.float32]:

@@ -28,12 +28,11 @@ def preprocess_triton(
     display_table: torch.Tensor,
     grid: Grid,
     *,
-    patch_order: torch.Tensor | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """`cxr_reason.kernels.preprocess.preprocess` on the device that holds the film.
 
-    One launch, and with `patch_order` two small ones before it. The filter of a new pair of sizes
+    One launch. The filter of a new pair of sizes
     is computed on the host and stays on the device: run once before capturing a CUDA graph.
 
     Args:
@@ -42,8 +41,6 @@ def preprocess_triton(
         display_table: float32 `[entries]`, intensity 0..1 of each stored value. Values that it
             lacks get its last entry: to check them would read the film twice.
         grid: Size of the result in patches, both sides even, from `fit_grid`.
-        patch_order: int32 or int64 `[N]`, a permutation: row i of the result is patch
-            `patch_order[i]` in merge order. None: merge order itself.
         dtype: float32, float16 or bfloat16, of the result. For the last two, intensities are
             rounded to float16 when looked up.
 
@@ -55,10 +52,8 @@ def preprocess_triton(
         ValueError: A shape other than the above, an empty film or table, an odd or empty grid,
             tensors on different devices, or on the CPU without TRITON_INTERPRET=1.
     """
-    _check(pixels, display_table, grid, patch_order, dtype)
-    patches: torch.Tensor = torch.ops.cxr.preprocess(
-        pixels, display_table, grid[0], grid[1], patch_order, dtype
-    )
+    _check(pixels, display_table, grid, dtype)
+    patches: torch.Tensor = torch.ops.cxr.preprocess(pixels, display_table, grid[0], grid[1], dtype)
     return patches
 
 
@@ -66,7 +61,6 @@ def _check(
     pixels: torch.Tensor,
     display_table: torch.Tensor,
     grid: Grid,
-    patch_order: torch.Tensor | None,
     dtype: torch.dtype,
 ) -> None:
     if pixels.dtype != torch.uint16 or display_table.dtype != torch.float32:
@@ -85,16 +79,8 @@ def _check(
         raise ValueError(
             f"grid sides must be positive multiples of {MERGE_SIZE} patches, got {tuple(grid)}"
         )
-    if patch_order is not None:
-        if patch_order.dtype not in (torch.int32, torch.int64):
-            raise TypeError(f"patch_order must be int32 or int64, got {patch_order.dtype}")
-        if patch_order.shape != (grid[0] * grid[1],):
-            raise ValueError(
-                f"patch_order must be [{grid[0] * grid[1]}], got shape {tuple(patch_order.shape)}"
-            )
-    others = [display_table] if patch_order is None else [display_table, patch_order]
-    if any(tensor.device != pixels.device for tensor in others):
-        raise ValueError(f"all tensors must be on the film's device, {pixels.device}")
+    if display_table.device != pixels.device:
+        raise ValueError(f"display_table must be on the film's device, {pixels.device}")
     if pixels.device.type != "cuda" and not (pixels.device.type == "cpu" and _IS_INTERPRETED):
         raise ValueError(
             f"pixels are on {pixels.device}: move them to a CUDA device, or call "
@@ -109,17 +95,11 @@ def _preprocess_op(
     display_table: torch.Tensor,
     grid_height: int,
     grid_width: int,
-    patch_order: torch.Tensor | None,
     dtype: torch.dtype,
 ) -> torch.Tensor:
     count = grid_height * grid_width
     patches = torch.empty((count, PATCH_SIZE**2), dtype=dtype, device=pixels.device)
-    slots = None
-    if patch_order is not None:
-        # -1, so that what is no permutation leaves rows out instead of writing elsewhere.
-        slots = torch.full((count,), -1, dtype=torch.int32, device=pixels.device)
-        slots[patch_order.long()] = torch.arange(count, dtype=torch.int32, device=pixels.device)
-    launch(pixels, display_table, Grid(grid_height, grid_width), slots, patches, BLOCKS[0])
+    launch(pixels, display_table, Grid(grid_height, grid_width), None, patches, BLOCKS[0])
     return patches
 
 
@@ -129,7 +109,6 @@ def _(
     display_table: torch.Tensor,
     grid_height: int,
     grid_width: int,
-    patch_order: torch.Tensor | None,
     dtype: torch.dtype,
 ) -> torch.Tensor:
     return pixels.new_empty((grid_height * grid_width, PATCH_SIZE**2), dtype=dtype)
@@ -150,6 +129,7 @@ def launch(
         display_table: float32 `[entries]`, contiguous.
         grid: Size of the result in patches.
         slots: int32 `[N]`, row of the result for each patch in merge order; -1 leaves it out.
+            None: merge order itself. The plugin of TensorRT gives them.
         patches: `[N, 196]`, contiguous: the result.
         blocks: How to cut it up.
     """

@@ -22,7 +22,13 @@ from cxr_reason.errors import ArtifactError, EngineError
 from cxr_reason.kernels.aot.compile import PTX_VERSIONS, compile_kernels, main
 from cxr_reason.kernels.aot.driver import CudaDriver
 from cxr_reason.kernels.aot.loader import BINARIES, KernelLibrary, choose_file
-from cxr_reason.kernels.aot.manifest import CompiledKernel, File, Manifest, digest, read_manifest
+from cxr_reason.kernels.aot.manifest import (
+    CompiledKernel,
+    File,
+    KernelManifest,
+    digest,
+    read_manifest,
+)
 from cxr_reason.kernels.aot.variants import KernelVariant, all_variants, evaluate_grid
 
 # Most shared memory of a thread block: CUDA C++ Programming Guide 12.9, "Technical Specifications
@@ -65,16 +71,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def manifest(folder: Path) -> Manifest:
+def manifest(folder: Path) -> KernelManifest:
     return read_manifest(folder)
 
 
-def only(manifest: Manifest, name: str, arch: int) -> CompiledKernel:
+def only(manifest: KernelManifest, name: str, arch: int) -> CompiledKernel:
     (kernel,) = (k for k in manifest.kernels if (k.name, k.arch) == (name, arch))
     return kernel
 
 
-def test_all_architectures_are_compiled(manifest: Manifest) -> None:
+def test_all_architectures_are_compiled(manifest: KernelManifest) -> None:
     assert set(PTX_VERSIONS) == set(ARCHS)
     expected = [(variant.name, arch) for variant in all_variants() for arch in ARCHS]
     assert [(kernel.name, kernel.arch) for kernel in manifest.kernels] == expected
@@ -82,20 +88,20 @@ def test_all_architectures_are_compiled(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_no_kernel_spills_registers(manifest: Manifest, arch: int) -> None:
+def test_no_kernel_spills_registers(manifest: KernelManifest, arch: int) -> None:
     spilled = {k.name: k.spill_bytes for k in manifest.kernels if k.arch == arch and k.spill_bytes}
     assert not spilled
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_a_block_fits_into_a_multiprocessor(manifest: Manifest, arch: int) -> None:
+def test_a_block_fits_into_a_multiprocessor(manifest: KernelManifest, arch: int) -> None:
     for kernel in manifest.kernels:
         if kernel.arch == arch:
             assert kernel.shared_bytes <= SHARED_LIMITS[arch], kernel.name
             assert kernel.registers * kernel.block_threads <= REGISTERS, kernel.name
 
 
-def test_manifest_says_what_was_compiled(folder: Path, manifest: Manifest) -> None:
+def test_manifest_says_what_was_compiled(folder: Path, manifest: KernelManifest) -> None:
     variants = {variant.name: variant for variant in all_variants()}
     for kernel in manifest.kernels:
         variant = variants[kernel.name]
@@ -114,7 +120,7 @@ def test_manifest_says_what_was_compiled(folder: Path, manifest: Manifest) -> No
     assert written == {f.name for kernel in manifest.kernels for f in (kernel.cubin, kernel.ptx)}
 
 
-def test_trailing_pointers_are_there_and_not_used(folder: Path, manifest: Manifest) -> None:
+def test_trailing_pointers_are_there_and_not_used(folder: Path, manifest: KernelManifest) -> None:
     """Triton adds two; that no kernel reads them is why null is right."""
     for kernel in manifest.kernels:
         assert kernel.trailing_pointers == 2
@@ -245,7 +251,7 @@ def library(folder: Path, fake: FakeDriver) -> KernelLibrary:
 
 
 def test_launch_passes_what_the_kernel_expects(
-    library: KernelLibrary, manifest: Manifest, fake: FakeDriver
+    library: KernelLibrary, manifest: KernelManifest, fake: FakeDriver
 ) -> None:
     kernel = only(manifest, KERNEL, 90)
     kinds = "".join("4" if kind == "i32" else "8" for _, kind in kernel.parameters)
@@ -264,7 +270,7 @@ def test_launch_passes_what_the_kernel_expects(
 
 
 def test_more_than_48_kib_of_shared_memory_are_asked_for(
-    library: KernelLibrary, manifest: Manifest, fake: FakeDriver
+    library: KernelLibrary, manifest: KernelManifest, fake: FakeDriver
 ) -> None:
     kernels = [kernel for kernel in manifest.kernels if kernel.arch == 90]
     assert {kernel.shared_bytes > 48 * KIB for kernel in kernels} == {True, False}
@@ -285,7 +291,7 @@ def test_without_a_context_the_first_device_is_used(
 
 
 def test_a_newer_device_compiles_the_ptx(
-    library: KernelLibrary, manifest: Manifest, fake: FakeDriver, folder: Path
+    library: KernelLibrary, manifest: KernelManifest, fake: FakeDriver, folder: Path
 ) -> None:
     fake.reset(capability=103)
     library.launch(KERNEL, ARGUMENTS)
@@ -308,7 +314,7 @@ def test_a_newer_device_compiles_the_ptx(
     ],
 )
 def test_which_file_runs_on_which_device(
-    manifest: Manifest, archs: tuple[int, ...], capability: int, chosen: str | None
+    manifest: KernelManifest, archs: tuple[int, ...], capability: int, chosen: str | None
 ) -> None:
     kernels = [only(manifest, KERNEL, arch) for arch in archs]
     if chosen is None:
@@ -401,7 +407,7 @@ def test_installed_kernels_are_looked_for_in_the_package() -> None:
             KernelLibrary.installed()
 
 
-def test_manifest_survives_writing(tmp_path: Path, manifest: Manifest) -> None:
+def test_manifest_survives_writing(tmp_path: Path, manifest: KernelManifest) -> None:
     manifest.write(tmp_path)
     assert read_manifest(tmp_path) == manifest
     assert isinstance(manifest.kernels[0].cubin, File)

@@ -13,7 +13,7 @@ from cxr_reason.engine.base import (
     FinishReason,
     GenerationRequest,
     SamplingParams,
-    TextEvent,
+    TokenEvent,
     VisualInput,
 )
 from cxr_reason.engine.config import EngineConfig
@@ -33,7 +33,7 @@ def ask(
     return GenerationRequest(parse_prompt(prompt), visual, params)
 
 
-def token_ids(events: list[TextEvent]) -> list[int]:
+def token_ids(events: list[TokenEvent]) -> list[int]:
     return [event.token_id for event in events]
 
 

@@ -25,7 +25,6 @@ if not IS_INTERPRETED and not torch.cuda.is_available():
         allow_module_level=True,
     )
 
-from cxr_reason.engine.positions import plan_vision  # noqa: E402, after the skip
 from cxr_reason.kernels.preprocess import Grid, preprocess  # noqa: E402
 from cxr_reason.kernels.preprocess.triton_kernel import BLOCKS, Blocks  # noqa: E402
 from cxr_reason.kernels.preprocess.triton_op import launch, preprocess_triton  # noqa: E402
@@ -157,23 +156,30 @@ def test_hard_edges_are_clamped() -> None:
     assert patches.min() == 0.0 and patches.max() == 1.0
 
 
-@pytest.mark.parametrize("kind", [torch.int32, torch.int64], ids=str)
-def test_patches_come_in_any_order(kind: torch.dtype, rng: np.random.Generator) -> None:
+def run_in_slots(
+    pixels: np.ndarray, table: np.ndarray, grid: Grid, slots: np.ndarray
+) -> torch.Tensor:
+    """Run the variant with a row for each patch, as TensorRT's plugin does, into NaN."""
+    patches = torch.full((len(slots), 196), torch.nan, device=DEVICE)
+    film, lut = torch.from_numpy(pixels).to(DEVICE), torch.from_numpy(table).to(DEVICE)
+    places = torch.from_numpy(slots.astype(np.int32)).to(DEVICE)
+    launch(film, lut, grid, places, patches, BLOCKS[0])
+    return patches
+
+
+def test_patches_go_to_the_rows_that_are_given(rng: np.random.Generator) -> None:
     pixels, table = make_film(rng, 123, 77, 12)
     grid = Grid(4, 10)
     merged = run(pixels, table, grid)
-    windows = plan_vision(tuple(grid), window_size_px=112, head_dim=80).window_order
-    assert not np.array_equal(windows, np.arange(40))
-    for order in (windows, rng.permutation(40)):
-        given = torch.from_numpy(order).to(DEVICE, kind)
-        assert torch.equal(run(pixels, table, grid, patch_order=given), merged[given.long()])
+    slots = rng.permutation(40)
+    assert torch.equal(run_in_slots(pixels, table, grid, slots)[slots], merged)
 
 
-def test_an_order_that_is_not_a_permutation_writes_nowhere_else(rng: np.random.Generator) -> None:
+def test_a_patch_without_a_row_is_left_out(rng: np.random.Generator) -> None:
     pixels, table = make_film(rng, 30, 30, 8)
-    order = torch.tensor([0, 1, 1, 3], device=DEVICE)
-    patches = run(pixels, table, Grid(2, 2), patch_order=order)
-    assert torch.equal(patches[[0, 3]], run(pixels, table, Grid(2, 2))[[0, 3]])
+    patches = run_in_slots(pixels, table, Grid(2, 2), np.array([0, -1, 1, 3]))
+    assert torch.equal(patches[[0, 1, 3]], run(pixels, table, Grid(2, 2))[[0, 2, 3]])
+    assert patches[2].isnan().all()
 
 
 @pytest.mark.parametrize(
@@ -225,11 +231,10 @@ def test_input_is_not_changed(rng: np.random.Generator) -> None:
 
 def op_arguments(rng: np.random.Generator, dtype: torch.dtype) -> tuple[Any, ...]:
     pixels, table = make_film(rng, 40, 40, 8)
-    order = torch.from_numpy(rng.permutation(8)).to(DEVICE)
     return (
         torch.from_numpy(pixels).to(DEVICE),
         torch.from_numpy(table).to(DEVICE),
-        *(2, 4, order, dtype),
+        *(2, 4, dtype),
     )
 
 

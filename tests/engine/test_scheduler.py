@@ -13,7 +13,7 @@ from cxr_reason.engine.base import (
     FinishReason,
     GenerationRequest,
     SamplingParams,
-    TextEvent,
+    TokenEvent,
     VisualInput,
 )
 from cxr_reason.engine.config import EngineConfig
@@ -37,7 +37,7 @@ def ask(prompt: str, max_tokens: int, visual: VisualInput | None = None) -> Gene
     return GenerationRequest(parse_prompt(prompt), visual, SamplingParams(max_tokens=max_tokens))
 
 
-def token_ids(events: list[TextEvent]) -> list[int]:
+def token_ids(events: list[TokenEvent]) -> list[int]:
     return [event.token_id for event in events]
 
 
@@ -86,7 +86,7 @@ def test_cancelling_in_the_queue_and_twice(engine_dir: Path) -> None:
         waiting.cancel()
         waiting.cancel()
         (event,) = list(waiting)
-        assert event == TextEvent("", -1, FinishReason.CANCELLED)
+        assert event == TokenEvent("", -1, FinishReason.CANCELLED)
         running.cancel()
         wait_until(lambda: engine.num_active == 0)
 

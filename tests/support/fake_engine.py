@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from cxr_reason.engine.artifact import Manifest, ModelShape
-from cxr_reason.engine.base import Engine, FinishReason, Generation, TextEvent, VisualInput
+from cxr_reason.engine.base import Engine, FinishReason, Generation, TokenEvent, VisualInput
 from cxr_reason.errors import CapacityError
 from cxr_reason.usage import Usage
 
@@ -93,7 +93,7 @@ class FakeGeneration(Generation):
         try:
             while not self.engine.slots.acquire(timeout=0.005):
                 if self.cancelled.is_set():
-                    yield TextEvent("", -1, FinishReason.CANCELLED)
+                    yield TokenEvent("", -1, FinishReason.CANCELLED)
                     return
             try:
                 self.engine.num_running += 1
@@ -112,13 +112,13 @@ class FakeGeneration(Generation):
         for index, word in enumerate(words[:limit]):
             time.sleep(self.engine.step_s)
             if self.cancelled.is_set():
-                yield TextEvent("", -1, FinishReason.CANCELLED)
+                yield TokenEvent("", -1, FinishReason.CANCELLED)
                 return
             self.times.append(time.monotonic())
             is_last = index + 1 == min(limit, len(words))
             reason = FinishReason.STOP if len(words) <= limit else FinishReason.LENGTH
-            yield TextEvent(word, index, reason if is_last else None)
-            yield from [] if is_last else [TextEvent("", 0)]
+            yield TokenEvent(word, index, reason if is_last else None)
+            yield from [] if is_last else [TokenEvent("", 0)]
 
     def cancel(self):
         self.cancelled.set()

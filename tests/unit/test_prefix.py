@@ -12,7 +12,7 @@ from cxr_reason.engine.base import (
     Engine,
     GenerationRequest,
     SamplingParams,
-    TextEvent,
+    TokenEvent,
     VisualInput,
 )
 from cxr_reason.engine.config import EngineConfig
@@ -88,7 +88,7 @@ def test_only_leading_segments_are_found() -> None:
     assert len(cache.find([b"a", b"b", b"c"])) == 2
 
 
-def run(engine: Engine, messages: tuple[Message, ...], visual: VisualInput) -> list[TextEvent]:
+def run(engine: Engine, messages: tuple[Message, ...], visual: VisualInput) -> list[TokenEvent]:
     request = GenerationRequest(messages, visual, SamplingParams(max_tokens=40))
     return list(engine.submit(request))
 

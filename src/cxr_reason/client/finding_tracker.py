@@ -6,9 +6,11 @@ too much for every sentence of a stream. Here each sentence is read once.
 
 from __future__ import annotations
 
-from cxr_reason.findings import LABELS, NO_FINDING
-from cxr_reason.reading.audit import Evidence, Finding
-from cxr_reason.statements import TO_CHEXPERT, Polarity, Statement, collect_labels, find_statements
+from dataclasses import replace
+
+from cxr_reason.findings import LABELS
+from cxr_reason.reading.audit import Finding, collect_stated, find_evidence
+from cxr_reason.statements import Polarity, Statement, find_statements
 from cxr_reason.statements.sentences import film_spans, split_sentences
 
 _ENDS = frozenset(".!?\n")
@@ -50,11 +52,12 @@ class FindingTracker:
         if not new:
             return []
         for start, end in new:
-            self._read[start, end] = find_statements(self._text[start:end])
-        stated = [(start, end, item) for start, end in sentences for item in self._read[start, end]]
-        statuses = collect_labels((item for _, _, item in stated), "chexpert")
-        # A No Finding that only follows from other labels is not a statement of the model.
-        statuses.pop(NO_FINDING, None)
+            self._read[start, end] = tuple(
+                replace(statement, sentence_start=start, sentence_end=end)
+                for statement in find_statements(self._text[start:end])
+            )
+        statements = [item for span in sentences for item in self._read[span]]
+        statuses = collect_stated(statements)
         changed = [
             label
             for label in LABELS
@@ -66,11 +69,7 @@ class FindingTracker:
                 label=label,
                 status=statuses[label],
                 in_answer=False,
-                evidence=tuple(
-                    Evidence(item.polarity, item.side, item.region, start, end)
-                    for start, end, item in stated
-                    if TO_CHEXPERT.get(item.finding) == label
-                ),
+                evidence=find_evidence(statements, label),
             )
             for label in changed
         ]

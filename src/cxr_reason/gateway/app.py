@@ -29,7 +29,7 @@ from cxr_reason.gateway.films import load_film
 from cxr_reason.gateway.metrics import GatewayMetrics
 from cxr_reason.gateway.middleware import Envelope
 from cxr_reason.gateway.readings import parse_form, reading_events
-from cxr_reason.gateway.sse import CallerLeftError, EventStream, while_caller_stays
+from cxr_reason.gateway.sse import CallerLeftError, EventStreamResponse, while_caller_stays
 from cxr_reason.reading.reading import Reading
 
 PAGE = Path(__file__).with_name("page")
@@ -103,7 +103,7 @@ def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
         labels = {"request_id": request.state.request_id, "model": config.model}
         if chat.stream:
             events = client.stream(film, **chat.settings)
-            return EventStream(
+            return EventStreamResponse(
                 completion_chunks(events, include_usage=chat.include_usage, **labels)
             )
         reading = await _finish(request, client.read(film, **chat.settings))
@@ -113,7 +113,7 @@ def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
     async def read_film(request: Request) -> Response:
         form = await parse_form(request.headers, _read_body(request, config), config.limits)
         if form.stream:
-            return EventStream(reading_events(client.stream(form.film, **form.settings)))
+            return EventStreamResponse(reading_events(client.stream(form.film, **form.settings)))
         reading = await _finish(request, client.read(form.film, **form.settings))
         return Response(reading.to_json(), media_type="application/json")
 

@@ -38,7 +38,7 @@ def make_event(data: Any, *, name: str | None = None) -> str:
     return (f"event: {name}\n" if name else "") + f"data: {text}\n\n"
 
 
-class EventStream(Response):
+class EventStreamResponse(Response):
     """Sends events as they come. When the caller leaves, the generator is closed.
 
     An error before the first event is answered with its own status.

@@ -6,6 +6,7 @@ the reasoning that mention it, so a label without support, or a statement withou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,15 +78,13 @@ def audit_trace(trace: Trace) -> tuple[tuple[Finding, ...], tuple[Contradiction,
         differ (none where there is no answer); both in the order of `LABELS`.
     """
     statements = find_statements(trace.reasoning)
-    stated = collect_labels(statements, "chexpert")
-    # No Finding that only follows from other labels is not a statement of the model.
-    stated.pop(NO_FINDING, None)
+    stated = collect_stated(statements)
     findings = tuple(
         Finding(
             label=label,
             status="present" if label in trace.labels else stated[label],
             in_answer=label in trace.labels,
-            evidence=tuple(_quote(item) for item in statements if _is_about(item, label)),
+            evidence=find_evidence(statements, label),
         )
         for label in LABELS
         if label in trace.labels or label in stated
@@ -93,6 +92,29 @@ def audit_trace(trace: Trace) -> tuple[tuple[Finding, ...], tuple[Contradiction,
     compared = [(label, _compare(label, stated.get(label), trace.labels)) for label in LABELS]
     contradictions = tuple(Contradiction(label, kind) for label, kind in compared if kind)
     return findings, contradictions if trace.labels else ()
+
+
+def collect_stated(statements: Sequence[Statement]) -> dict[str, Polarity]:
+    """Return the labels that statements are about, each with its strongest polarity."""
+    stated = collect_labels(statements, "chexpert")
+    # No Finding that only follows from other labels is not a statement of the model.
+    stated.pop(NO_FINDING, None)
+    return stated
+
+
+def find_evidence(statements: Sequence[Statement], label: str) -> tuple[Evidence, ...]:
+    """Return the sentences of the statements about a label, in their order."""
+    return tuple(
+        Evidence(
+            polarity=statement.polarity,
+            side=statement.side,
+            region=statement.region,
+            start=statement.sentence_start,
+            end=statement.sentence_end,
+        )
+        for statement in statements
+        if TO_CHEXPERT.get(statement.finding) == label
+    )
 
 
 def _compare(
@@ -103,17 +125,3 @@ def _compare(
     # An answer that names a child need not repeat its parent.
     is_covered = any(label in labels_above(named) for named in answer)
     return "not_in_answer" if stated == "present" and not is_covered else None
-
-
-def _is_about(statement: Statement, label: str) -> bool:
-    return TO_CHEXPERT.get(statement.finding) == label
-
-
-def _quote(statement: Statement) -> Evidence:
-    return Evidence(
-        polarity=statement.polarity,
-        side=statement.side,
-        region=statement.region,
-        start=statement.sentence_start,
-        end=statement.sentence_end,
-    )
