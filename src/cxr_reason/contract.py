@@ -21,6 +21,8 @@ MAX_PROMPT_CHARS = 32_768
 # answers that it was cancelled. Safer for the server than cancelling the call
 # (`client/exchange.py`).
 CANCEL_PARAMETER = "cxr_cancel"
+# With this parameter `reason` tells `preprocess` the digest of the film, which it has computed.
+DIGEST_PARAMETER = "cxr_image_digest"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from support import fake_engine
 
 from cxr_reason.contract import (
+    DIGEST_PARAMETER,
     PROMPT,
     SETTING_TENSORS,
     VISUAL_TOKENS,
@@ -29,13 +30,16 @@ from cxr_reason.errors import (
 )
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.source import hash_film
+from cxr_reason.kernels.preprocess import PixelBudget
 from cxr_reason.prompts import Message
 from cxr_reason.reader.cancellation import Cancellation
+from cxr_reason.reader.encoder import FilmPreprocessor
 from cxr_reason.reader.failures import as_cxr_error
 from cxr_reason.reader.film_cache import EncodedFilm, FilmCache
 from cxr_reason.reader.reader import Reader
 from cxr_reason.reader.request import ReadRequest
 from cxr_reason.serving.cancellation import CancellationWatcher
+from cxr_reason.serving.preprocess import Preprocessor
 from cxr_reason.serving.tensors import make_array, read_tensor
 from cxr_reason.settings import TEMPERATURE_OF_SEVERAL_TRACES, ReadingSettings
 
@@ -64,7 +68,8 @@ class Encoder:
         self.num_calls = 0
         self.error = error
 
-    def __call__(self, image):
+    def __call__(self, image, digest):
+        assert digest == hash_film(image)
         self.num_calls += 1
         time.sleep(0.05)
         if self.error:
@@ -173,7 +178,7 @@ def test_a_failed_film_is_tried_again():
     cache = FilmCache(2**20)
     failing = Encoder(UnreadableImageError("image: no"))
     with pytest.raises(UnreadableImageError):
-        cache.get_or_encode("a", functools.partial(failing, b""))
+        cache.get_or_encode("a", functools.partial(failing, b"", hash_film(b"")))
     assert cache.get_or_encode("a", film).info.image_digest == "a" * 64
 
 
@@ -374,6 +379,17 @@ def test_inputs_become_a_request():
     assert request.settings == ReadingSettings(seed=7)
     assert request.encoded.info == info
     assert request.encoded.visual.grid == (4, 4)
+
+
+def test_model_preprocess_takes_the_digest_that_reason_has_computed(rg1_path):
+    model = Preprocessor(FilmPreprocessor(PixelBudget()))
+    inputs = {"image": rg1_path.read_bytes()}
+    told, own = (
+        FilmInfo.from_json(model(inputs, parameters)["film"].decode())
+        for parameters in ({DIGEST_PARAMETER: "a" * 64}, {})
+    )
+    assert told.image_digest == "a" * 64
+    assert own.image_digest == hash_film(inputs["image"])
 
 
 def test_tensors_keep_their_values():

@@ -72,7 +72,9 @@ class Radiograph:
     info: FilmInfo
 
 
-def decode_radiograph(data: bytes, limits: FilmLimits = FilmLimits()) -> Radiograph:
+def decode_radiograph(
+    data: bytes, limits: FilmLimits = FilmLimits(), *, digest: str | None = None
+) -> Radiograph:
     """Decode a DICOM, PNG or JPEG file, or a base64 `data:` URL of one.
 
     A DICOM file must be one frontal chest radiograph as far as its header tells; where the header
@@ -82,6 +84,7 @@ def decode_radiograph(data: bytes, limits: FilmLimits = FilmLimits()) -> Radiogr
     Args:
         data: The encoded bytes.
         limits: Checked before anything is decoded.
+        digest: `hash_film(data)`, from a caller that has computed it already.
 
     Returns:
         The film; `info.image_digest` is the SHA-256 of the encoded bytes, of the payload for a
@@ -95,7 +98,7 @@ def decode_radiograph(data: bytes, limits: FilmLimits = FilmLimits()) -> Radiogr
     if is_data_url(data):
         data = _read_data_url(data, limits)
     _check_encoded_size(len(data), limits)
-    digest = hash_film(data)
+    digest = digest or hash_film(data)
     try:
         if is_dicom(data):
             return Radiograph(

@@ -49,16 +49,17 @@ class FilmPreprocessor:
         """Return one with the pixel budget of an engine."""
         return cls(PixelBudget(manifest.min_pixels, manifest.max_pixels))
 
-    def __call__(self, data: bytes) -> PreprocessedFilm:
+    def __call__(self, data: bytes, digest: str | None = None) -> PreprocessedFilm:
         """Decode and preprocess one film.
 
         Args:
             data: A DICOM, PNG or JPEG file, or a `data:` URL of one.
+            digest: See `decode_radiograph`.
 
         Raises:
             InputError: The film cannot be used; its subclasses say why.
         """
-        film = decode_radiograph(data)
+        film = decode_radiograph(data, digest=digest)
         patches, grid = self.resize(film.pixels, film.display_table)
         return PreprocessedFilm(patches, grid, film.info)
 
@@ -87,15 +88,16 @@ class FilmEncoder:
         self._engine = engine
         self._preprocess = FilmPreprocessor.for_engine(engine.manifest)
 
-    def __call__(self, data: bytes) -> EncodedFilm:
+    def __call__(self, data: bytes, digest: str | None = None) -> EncodedFilm:
         """Encode one film.
 
         Args:
             data: A DICOM, PNG or JPEG file, or a `data:` URL of one.
+            digest: See `decode_radiograph`.
 
         Raises:
             InputError: The film cannot be used; its subclasses say why.
             GenerationError: The vision tower failed.
         """
-        film = self._preprocess(data)
+        film = self._preprocess(data, digest)
         return EncodedFilm(self._engine.encode(film.patches, film.grid), film.info)

@@ -45,8 +45,8 @@ class Reader:
 
     Args:
         engine: Loaded with its part "decoder".
-        encode_film: Turns the bytes of a film's file into visual tokens: a `FilmEncoder`, or the
-            models of a server that do the same.
+        encode_film: Turns the bytes of a film's file, and their digest, into visual tokens: a
+            `FilmEncoder`, or the models of a server that do the same.
         cache: Films that came as a file.
         calibration: Thresholds for the states of findings with several traces.
     """
@@ -54,7 +54,7 @@ class Reader:
     def __init__(
         self,
         engine: Engine,
-        encode_film: Callable[[bytes], EncodedFilm],
+        encode_film: Callable[[bytes, str], EncodedFilm],
         cache: FilmCache,
         calibration: Calibration = UNCALIBRATED,
     ) -> None:
@@ -158,7 +158,8 @@ class Reader:
     def _find_film(self, request: ReadRequest) -> EncodedFilm | None:
         if request.image is not None:
             image = request.image
-            return self._cache.get_or_encode(hash_film(image), lambda: self._encode_film(image))
+            digest = hash_film(image)
+            return self._cache.get_or_encode(digest, lambda: self._encode_film(image, digest))
         if request.image_digest is not None:
             film = self._cache.get(request.image_digest)
             if film is None:

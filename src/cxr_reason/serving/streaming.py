@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from cxr_reason.contract import (
     CANCEL_PARAMETER,
+    DIGEST_PARAMETER,
     FILM,
     FINISH_REASON,
     GRID,
@@ -160,13 +161,14 @@ class StreamingModel:
         response = self._pb_utils.InferenceResponse(error=make_triton_error(self._pb_utils, error))
         sender.send(response, flags=self._final)
 
-    def _encode_film(self, image: bytes) -> EncodedFilm:
+    def _encode_film(self, image: bytes, digest: str) -> EncodedFilm:
         patches, grid, film = self._call(
             PREPROCESS,
             [self._pb_utils.Tensor(IMAGE.name, make_array(image, IMAGE))],
             [PATCHES.name, GRID.name, FILM.name],
+            {DIGEST_PARAMETER: digest},
         )
-        (tokens,) = self._call(VISION, [patches, grid], [VISUAL_TOKENS.name])
+        (tokens,) = self._call(VISION, [patches, grid], [VISUAL_TOKENS.name], {})
         height, width = grid.as_numpy().tolist()
         # Copied out of the shared memory that ends with the response; shared by later requests.
         visual_tokens = tokens.as_numpy().copy()
@@ -176,10 +178,15 @@ class StreamingModel:
             FilmInfo.from_json(bytes(film.as_numpy()[0])),
         )
 
-    def _call(self, model: str, inputs: list[Any], outputs: list[str]) -> list[Any]:
+    def _call(
+        self, model: str, inputs: list[Any], outputs: list[str], parameters: dict[str, str]
+    ) -> list[Any]:
         """Run another model of this server (BLS) and return its output tensors."""
         response = self._pb_utils.InferenceRequest(
-            model_name=model, inputs=inputs, requested_output_names=outputs
+            model_name=model,
+            inputs=inputs,
+            requested_output_names=outputs,
+            parameters=parameters,
         ).exec()
         if response.has_error():
             raise from_wire(response.error().message())

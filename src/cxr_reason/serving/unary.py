@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,8 +18,10 @@ class Step(Protocol):
 
     spec: ModelSpec
 
-    def __call__(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
-        """Return the outputs for `inputs`."""
+    def __call__(
+        self, inputs: Mapping[str, Value], parameters: Mapping[str, Any]
+    ) -> dict[str, Value]:
+        """Return the outputs for inputs and parameters of a request."""
 
     def close(self) -> None:
         """Free what the step holds."""
@@ -49,7 +52,8 @@ class UnaryModel:
         response = self._pb_utils.InferenceResponse
         spec = self._step.spec
         try:
-            outputs = self._step(read_inputs(self._pb_utils, request, spec))
+            inputs = read_inputs(self._pb_utils, request, spec)
+            outputs = self._step(inputs, json.loads(request.parameters()))
             return response(make_tensors(self._pb_utils, outputs, spec.outputs))
         except Exception as error:  # one request's failure must not end the model
             return response(error=make_triton_error(self._pb_utils, as_cxr_error(error)))

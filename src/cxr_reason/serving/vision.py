@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,14 @@ class VisionEncoder:
         settings = ServingSettings.from_environment()
         return cls(load_engine(settings.engine_dir, settings.engine_config, parts={VISION}))
 
-    def __call__(self, inputs: Mapping[str, Value]) -> dict[str, Value]:
+    def __call__(
+        self, inputs: Mapping[str, Value], parameters: Mapping[str, Any]
+    ) -> dict[str, Value]:
         """Encode one film.
 
         Args:
             inputs: `patches` float32 `[grid_h * grid_w, 196]` and `grid` int32 `[2]`.
+            parameters: None has a meaning here.
 
         Returns:
             `visual_tokens` float32 `[grid_h * grid_w / 4, hidden]`.
