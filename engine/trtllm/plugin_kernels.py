@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-
 from cxr_reason.engine.trtllm.triton_kernel import (
     fc1_plugin_kernel,
     fc2_plugin_kernel,
     preprocess_plugin_kernel,
 )
-from cxr_reason.kernels.aot.compile import PTX_VERSIONS
+from cxr_reason.kernels.aot.compile import compile_function
 from cxr_reason.kernels.preprocess.triton_kernel import BLOCKS, NUM_STAGES
 from cxr_reason.kernels.projector.reference import EPS, PATCHES_PER_TOKEN
 from cxr_reason.kernels.projector.triton_kernel import CONFIGS, fitting_configs
@@ -112,21 +108,15 @@ def _compile(
     num_warps: int,
     num_stages: int,
 ) -> PluginKernel:
-    # TensorRT's buffers begin at multiples of 256 bytes.
-    aligned = {
-        (index,): [["tt.divisibility", 16]]
-        for index, kind in enumerate(arguments.values())
-        if kind.startswith("*")
-    }
-    signature = {**arguments, **dict.fromkeys(constants, "constexpr")}
-    compiled = triton.compile(
-        ASTSource(fn, signature, dict(constants), aligned),
-        target=GPUTarget("cuda", arch, 32),
-        options={
-            "num_warps": num_warps,
-            "num_stages": num_stages,
-            "ptx_version": PTX_VERSIONS[arch],
-        },
+    compiled = compile_function(
+        fn,
+        {**arguments, **dict.fromkeys(constants, "constexpr")},
+        constants,
+        # TensorRT's buffers begin at multiples of 256 bytes.
+        [name for name, kind in arguments.items() if kind.startswith("*")],
+        arch=arch,
+        num_warps=num_warps,
+        num_stages=num_stages,
     )
     metadata, ptx = compiled.metadata, str(compiled.asm["ptx"])
     entry = ptx[ptx.index(".entry") :]

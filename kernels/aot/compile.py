@@ -10,9 +10,10 @@ import io
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -84,25 +85,59 @@ def _reproducible() -> Iterator[None]:
         yield
 
 
+def compile_function(
+    fn: Any,
+    signature: Mapping[str, str],
+    constexprs: Mapping[str, Any],
+    aligned: Iterable[str],
+    *,
+    arch: int,
+    num_warps: int,
+    num_stages: int,
+) -> Any:
+    """Compile one function of the Triton language for one architecture, without a GPU.
+
+    Args:
+        fn: Decorated with `triton.jit`.
+        signature: Type of each parameter, "constexpr" included, in their order.
+        constexprs: Value of each constant.
+        aligned: Pointers and sizes that are multiples of 16.
+        arch: Compute capability, 90 for 9.0.
+        num_warps: Warps of a block.
+        num_stages: Depth of the software pipeline.
+
+    Returns:
+        Triton's `CompiledKernel`.
+    """
+    names = list(signature)
+    # The target is given as numbers: with strings triton asks the active driver, and there is none.
+    return triton.compile(
+        ASTSource(
+            fn,
+            dict(signature),
+            dict(constexprs),
+            {(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+        ),
+        target=GPUTarget("cuda", arch, 32),
+        options={
+            "num_warps": num_warps,
+            "num_stages": num_stages,
+            "ptx_version": PTX_VERSIONS[arch],
+        },
+    )
+
+
 def compile_kernel(variant: KernelVariant, arch: int, output: Path) -> CompiledKernel:
     """Compile one variant for one architecture and write its two files."""
-    names = list(variant.signature)
-    source = ASTSource(
-        variant.fn,
-        dict(variant.signature),
-        dict(variant.constexprs),
-        {(names.index(name),): [["tt.divisibility", 16]] for name in variant.aligned},
-    )
-    # The target is given as numbers: with strings triton asks the active driver, and there is none.
     with redirect_stdout(io.StringIO()) as log:
-        compiled = triton.compile(
-            source,
-            target=GPUTarget("cuda", arch, 32),
-            options={
-                "num_warps": variant.num_warps,
-                "num_stages": variant.num_stages,
-                "ptx_version": PTX_VERSIONS[arch],
-            },
+        compiled = compile_function(
+            variant.fn,
+            variant.signature,
+            variant.constexprs,
+            variant.aligned,
+            arch=arch,
+            num_warps=variant.num_warps,
+            num_stages=variant.num_stages,
         )
     metadata = compiled.metadata
     if metadata.global_scratch_size or metadata.profile_scratch_size:
