@@ -14,7 +14,6 @@ from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.data.phantoms import make_phantom
 from cxr_reason.findings import LABELS
 from cxr_reason.kernels.preprocess import PixelBudget
-from cxr_reason.training import random_checkpoint
 from cxr_reason.training.augmentation import vary
 from cxr_reason.training.prepared import MARKS_SIDE, UNKNOWN, row_of_phantom, write_rows
 from cxr_reason.training.pretrain_vision import mark_patches, pretrain
@@ -80,26 +79,25 @@ def test_a_varied_film_keeps_its_findings_under_their_marks() -> None:
     assert len(seen) > 10
 
 
-def test_pretraining_teaches_tower_and_projector(tmp_path: Path) -> None:
-    random_checkpoint.make_checkpoint("nano", tmp_path / "start", "training")
+def test_pretraining_teaches_tower_and_projector(tiny: Path, tmp_path: Path) -> None:
     budget = PixelBudget(max_pixels=128 * 128)
     effusion = [{}, {"Pleural Effusion": "present", "Edema": "present"}]
     films = [make_phantom(seed, labels=effusion[seed % 2]) for seed in range(16)]
     write_rows((row_of_phantom(film, budget) for film in films), tmp_path / "data")
     trainer = pretrain(
-        tmp_path / "start",
+        tiny,
         data=[tmp_path / "data"],
         output=tmp_path / "run",
         validation=tmp_path / "data",
-        epochs=20,
-        batch_size=8,
+        epochs=5,
+        batch_size=2,
     )
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert losses[-1] < 0.6 * losses[0]
     assert 0.0 <= trainer.evaluate()["eval_macro_f1"] <= 1.0
     assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
     saved = Checkpoint(tmp_path / "run" / "checkpoint")
-    start = Checkpoint(tmp_path / "start")
+    start = Checkpoint(tiny)
     moved = "visual.blocks.0.attn.qkv.weight"
     assert not torch.equal(saved.load_tensor(moved), start.load_tensor(moved))
     kept = "layers.0.mlp.up_proj.weight"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from cxr_reason.data.releases import Box, Example, load_nih_subset, load_openi
 from cxr_reason.findings import LABELS, NO_FINDING
 from cxr_reason.reading.audit import audit_trace
 from cxr_reason.reading.trace import Outcome, Trace, parse_trace
-from cxr_reason.statements import TO_CHEXPERT, Polarity, find_statements, finder, label_report
+from cxr_reason.statements import TO_CHEXPERT, Polarity, find_statements, label_report
 from cxr_reason.statements.sentences import split_sentences
 from cxr_reason.training.rewards import consistency_reward, f1_reward_hard, structure_reward
 from cxr_reason.training.traces import (
@@ -50,18 +49,6 @@ PINNED = (
     "<answer> Pneumothorax </answer>"
 )
 NORMAL: dict[str, Polarity] = {**dict.fromkeys(LABELS, "absent"), NO_FINDING: "present"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def sentences_are_searched_once() -> Iterator[None]:
-    """Each trace is read six times, and traces say much in the same sentences.
-
-    What a sentence names depends on the sentence alone, so keeping it changes no result.
-    """
-    search = finder._mentions
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finder, "_mentions", cache(lambda sentence: tuple(search(sentence))))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from cxr_reason.errors import BadRequestError, CheckpointError, DataError
 from cxr_reason.findings import LABELS
 from cxr_reason.kernels.preprocess import PixelBudget, fit_grid, preprocess
 from cxr_reason.prompts import REFUSAL
-from cxr_reason.training import grpo, random_checkpoint, sft
+from cxr_reason.training import grpo, sft
 from cxr_reason.training.conversations import grpo_columns, read_facts, sft_columns
 from cxr_reason.training.dry_run import count_tokens, plan_memory
 from cxr_reason.training.films import render_film
@@ -39,29 +39,8 @@ from cxr_reason.training.traces import check_trace, facts_of_phantom
 # TRL 1.16 still calls transformers by these names.
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 
-BUDGET = PixelBudget(max_pixels=128 * 128)  # 112 x 112: sixteen visual tokens
+BUDGET = PixelBudget(max_pixels=128 * 128)  # that of the checkpoint `tiny`
 NUM_FILMS = 12
-TINY: dict[str, Any] = {
-    "first_special_id": 2048,
-    "max_pixels": BUDGET.max_pixels,
-    "text": {
-        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "intermediate_size": 128, "vocab_size": 2080,
-        "max_position_embeddings": 1024, "mrope_section": [4, 6, 6],
-    },
-    "vision": {
-        "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2,
-        "fullatt_block_indexes": [1], "out_hidden_size": 64,
-    },
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "checkpoint"
-    random_checkpoint.SIZES["tiny"] = TINY
-    random_checkpoint.make_checkpoint("tiny", folder, "training")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -363,17 +342,17 @@ def test_grpo_raises_the_reward(
         bf16=False,
         activation_checkpointing=False,
         num_generations=8,
-        per_device_train_batch_size=32,
+        per_device_train_batch_size=16,
         max_completion_length=300,
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         lr_scheduler_type="constant",
-        max_steps=24,
+        max_steps=16,
         logging_steps=1,
         save_strategy="no",
         report_to="tensorboard",
         disable_tqdm=True,
         beta=0.01,
-        seed=5,
+        seed=6,
     )
     settings = grpo.GrpoArguments(
         checkpoint=str(trained_run[2]), data=[str(prepared)], max_pixels=BUDGET.max_pixels
