@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import get_type_hints
 
 import numpy as np
@@ -13,6 +14,7 @@ from cxr_reason.client.mock_transport import MockTransport
 from cxr_reason.contract import REASON_MODEL
 from cxr_reason.errors import BadRequestError
 from cxr_reason.gateway.readings import _FIELDS
+from cxr_reason.reading.reading import Provenance
 from cxr_reason.settings import (
     SETTINGS,
     TEMPERATURE_OF_SEVERAL_TRACES,
@@ -102,6 +104,7 @@ def test_every_way_to_ask_has_every_setting():
     sent = set(SETTINGS) - {"timeout_s"}
     assert sent <= {spec.name for spec in REASON_MODEL.inputs}
     assert sent <= set(_FIELDS)
+    assert sent <= {entry.name for entry in fields(Provenance)}
 
     def command(*, settings: dict) -> None:
         """A command."""
