@@ -15,6 +15,7 @@ from support.gateway_service import running_gateway
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.client import LocalTransport
+from cxr_reason.engine.artifact import read_manifest
 from cxr_reason.findings import LABELS
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -80,9 +81,13 @@ def test_plot_uncertainty(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "uncertainty.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_own_checkpoint(run: Run, trained: Checkpoint) -> None:
+def test_own_checkpoint(
+    run: Run, trained: Checkpoint, trained_engine_dir: Path, tmp_path: Path
+) -> None:
     arguments = [str(trained.folder), "engines/mine", "film.dcm", "--precision", "fp32"]
     assert "100%" in run("own_checkpoint.py", *arguments)
+    manifest = read_manifest(tmp_path / "engines" / "mine")
+    assert manifest == read_manifest(trained_engine_dir), "the same, built a second time"
     again = run("own_checkpoint.py", *arguments)
     assert again.splitlines()[0] == "complete"
     assert "%" not in again, "an engine that is up to date is not built again"
