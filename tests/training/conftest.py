@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.made_once import MadeOnce
-
-from cxr_reason.statements import finder
+from support.sentences import searched_once
 
 TINY: dict[str, Any] = {
     "first_special_id": 2048,
@@ -29,13 +27,8 @@ TINY: dict[str, Any] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def sentences_are_searched_once() -> Iterator[None]:
-    """Traces say much in the same sentences, and each trace is read by one test many times.
-
-    What a sentence names depends on the sentence alone, so keeping it changes no result.
-    """
-    search = finder._mentions
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finder, "_mentions", cache(lambda sentence: tuple(search(sentence))))
+    """Traces say much in the same sentences, and each trace is read by one test many times."""
+    with searched_once():
         yield
 
 

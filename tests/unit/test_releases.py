@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.sentences import searched_once
 
 from cxr_reason.data.releases import (
     NIH_TO_CHEXPERT,
@@ -632,7 +633,8 @@ def test_openi_archive_that_is_invalid_empty_or_cut(tmp_path: Path) -> None:
 
 
 def test_real_openi(data_dir: Path) -> None:
-    examples = load_openi(data_dir / "openi_reports/NLMCXR_ecgen-radiology_xml.tar.xz")
+    with searched_once():
+        examples = load_openi(data_dir / "openi_reports/NLMCXR_ecgen-radiology_xml.tar.xz")
     # 3,425 with findings and 3,921 with an impression, 3,419 of them with both.
     assert len(examples) == len({example.patient for example in examples}) == 3927
     assert all(example.report and example.film is None for example in examples)
