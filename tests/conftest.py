@@ -26,19 +26,25 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Files that take more than twenty seconds, the longest first.
 LONGEST = (
-    "training/test_training.py",
     "server/test_server.py",
     "benchmarks/test_bench_engine.py",
-    "engine/test_aot.py",
-    "engine/test_projector.py",
-    "benchmarks/test_gpu_acceptance.py",
-    "engine/test_build.py",
-    "engine/test_preprocess_triton.py",
-    "training/test_traces.py",
+    "training/test_training.py",
+    "page/test_page.py",
     "page/test_page_server.py",
-    "training/test_pretrain_vision.py",
+    "benchmarks/test_gpu_acceptance.py",
+    "engine/test_aot.py",
+    "server/test_client.py",
+    "page/test_page_film.py",
     "benchmarks/test_trtllm_acceptance.py",
+    "benchmarks/test_bench_serving.py",
+    "engine/test_projector.py",
+    "training/test_traces.py",
+    "engine/test_build.py",
     "engine/test_int8.py",
+    "engine/test_preprocess_triton.py",
+    "engine/test_trtllm.py",
+    "server/test_cli.py",
+    "engine/test_examples.py",
 )
 
 
