@@ -14,6 +14,8 @@ from cxr_reason.errors import ArtifactError
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.artifact import (
+    CHAT_TEMPLATE,
     FORMAT_VERSION,
     MANIFEST,
+    TOKENIZER,
     FileRecord,
     Manifest,
     read_manifest,
@@ -20,7 +22,6 @@ from cxr_reason.engine.artifact import (
 )
 from cxr_reason.engine.backend import Report
 from cxr_reason.engine.plan import DEFAULT_CONTEXT_LENGTH, BuildPlan, read_budget, read_shape
-from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER
 from cxr_reason.engine.registry import BACKEND_NAMES, find_backend
 from cxr_reason.errors import ArtifactError, BadRequestError, EngineError
 from cxr_reason.kernels.preprocess.geometry import PixelBudget

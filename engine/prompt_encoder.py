@@ -9,11 +9,10 @@ import numpy.typing as npt
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
+from cxr_reason.engine.artifact import CHAT_TEMPLATE, TOKENIZER
 from cxr_reason.errors import BadRequestError
 from cxr_reason.prompts import Message, template_messages
 
-TOKENIZER = "tokenizer.json"
-CHAT_TEMPLATE = "chat_template.jinja"
 ANSWER_START = "<|im_start|>assistant\n"  # Qwen2.5's template
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cxr_reason.engine.answer_guide import AnswerGuides
-from cxr_reason.engine.artifact import Manifest
+from cxr_reason.engine.artifact import TOKENIZER, Manifest
 from cxr_reason.engine.backend import DECODER, VISION
 from cxr_reason.engine.base import Generation, GenerationRequest
 from cxr_reason.engine.config import EngineConfig
@@ -18,7 +18,7 @@ from cxr_reason.engine.onnx.vision import OnnxVision
 from cxr_reason.engine.parts import EngineOfParts
 from cxr_reason.engine.positions import place_tokens
 from cxr_reason.engine.prefix import split_prompt
-from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder, check_length
+from cxr_reason.engine.prompt_encoder import PromptEncoder, check_length
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import BadRequestError
 

@@ -21,6 +21,7 @@ from transformers.cache_utils import DynamicCache
 
 from cxr_reason.checkpoint import Checkpoint
 from cxr_reason.engine.answer_guide import AnswerGuides
+from cxr_reason.engine.artifact import TOKENIZER
 from cxr_reason.engine.base import (
     Array,
     Engine,
@@ -30,7 +31,7 @@ from cxr_reason.engine.base import (
 )
 from cxr_reason.engine.build import describe
 from cxr_reason.engine.plan import DEFAULT_CONTEXT_LENGTH, read_budget
-from cxr_reason.engine.prompt_encoder import TOKENIZER, PromptEncoder, check_length
+from cxr_reason.engine.prompt_encoder import PromptEncoder, check_length
 from cxr_reason.engine.reference.fused import FusedMerger, Kernels, decide_kernels
 from cxr_reason.engine.sequence import Sequence
 from cxr_reason.errors import GenerationError, describe_place

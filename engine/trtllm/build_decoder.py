@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxr_reason.checkpoint import Checkpoint
-from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER
+from cxr_reason.engine.artifact import CHAT_TEMPLATE, TOKENIZER
 from cxr_reason.kernels.preprocess.geometry import PixelBudget
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER, PromptEncoder
+from cxr_reason.engine.artifact import CHAT_TEMPLATE, TOKENIZER
+from cxr_reason.engine.prompt_encoder import PromptEncoder
 from cxr_reason.errors import EngineError
 from cxr_reason.extras import require
 from cxr_reason.prompts import FIND_ABNORMALITIES, Message

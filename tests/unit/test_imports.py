@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cxr_reason.extras import MODULES
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "src" / "cxr_reason"
 
@@ -361,10 +363,10 @@ def test_serving_and_the_onnx_backend_need_only_the_extra_server(tmp_path: Path)
     import_without(ONLY_FOR_BUILD, modules, tmp_path)
 
 
-def test_client_and_command_need_no_extra(tmp_path: Path) -> None:
-    import_without(
-        ONLY_FOR_BUILD | ONLY_FOR_SERVER, ["cxr_reason.client", "cxr_reason.cli.main"], tmp_path
-    )
+def test_client_and_every_word_of_the_command_need_no_extra(tmp_path: Path) -> None:
+    modules = ["cxr_reason.client", *(name for name in FILES if part_of(name) == "cli")]
+    absent = {name for extra in MODULES.values() for name in extra}
+    import_without(absent | {"triton_python_backend_utils"}, modules, tmp_path)
 
 
 def test_long_modules_say_why() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxr_reason.engine.prompt_encoder import CHAT_TEMPLATE, TOKENIZER, PromptEncoder
+from cxr_reason.engine.artifact import CHAT_TEMPLATE, TOKENIZER
+from cxr_reason.engine.prompt_encoder import PromptEncoder
 from cxr_reason.errors import BadRequestError
 from cxr_reason.prompts import FIND_ABNORMALITIES, IMAGE_PAD, Message, template_messages
 
