@@ -16,6 +16,7 @@ VISION = "vision"
 REASON = "reason"
 
 MAX_PROMPT_CHARS = 32_768
+MAX_FILM_BYTES = 64 * 2**20
 
 # A request to `reason` with this parameter ends the one with the same request id, which then
 # answers that it was cancelled. Safer for the server than cancelling the call

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from cxr_reason.client import SentFilm, encode_image
-from cxr_reason.errors import BadRequestError, UnreadableImageError
+from cxr_reason.contract import MAX_FILM_BYTES
+from cxr_reason.errors import BadRequestError, TooLargeError, UnreadableImageError
 from cxr_reason.film.radiograph import decode_radiograph
 
 
@@ -115,3 +116,15 @@ def test_arrays_need_neither_pydicom_nor_pillow():
         "sys.exit(bool({'pydicom', 'PIL'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_film_over_the_limit_is_refused_before_it_is_sent(tmp_path):
+    path = tmp_path / "film.dcm"
+    with path.open("wb") as file:
+        file.truncate(2 * 2**30)  # takes no room on the disk
+    for image in (path, "/dev/zero", bytes(MAX_FILM_BYTES + 1)):
+        with pytest.raises(TooLargeError, match="over the limit"):
+            encode_image(image)
+    assert len(encode_image(bytes(MAX_FILM_BYTES))) == MAX_FILM_BYTES
+    url = b"data:image/png;base64," + b"A" * (4 * (MAX_FILM_BYTES // 3))
+    assert encode_image(url) == url

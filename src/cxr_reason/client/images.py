@@ -14,7 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_reason.errors import BadRequestError, UnreadableImageError
+from cxr_reason.contract import MAX_FILM_BYTES
+from cxr_reason.errors import BadRequestError, TooLargeError, UnreadableImageError
+from cxr_reason.film.source import HEAD_LENGTH, is_data_url
 
 # A pydicom Dataset and a PIL Image are taken too; they are not named here, so that the client
 # needs neither package.
@@ -48,6 +50,7 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
 
     Raises:
         UnreadableImageError: The file cannot be read.
+        TooLargeError: A file, or bytes, over what a server takes; nothing was sent.
         BadRequestError: The object is of another kind, or an array does not fit its bit depth.
     """
     if isinstance(image, np.ndarray):
@@ -57,7 +60,7 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
             "bits_stored: only for an array; every other image knows its own", param="bits_stored"
         )
     if isinstance(image, bytes):
-        return image
+        return _check_size(image)
     if isinstance(image, str | os.PathLike):
         return _read_file(Path(image))
     # A caller who has such an object has imported its package.
@@ -75,10 +78,27 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
 
 def _read_file(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # No more than that: a larger file would fill memory only to be refused.
+            data = file.read(_limit_bytes(b"data:") + 1)
     except OSError as error:
         # The path is the caller's own; it goes no further than to the caller.
         raise UnreadableImageError(f"image: cannot read {path}: {error.strerror}") from error
+    return _check_size(data)
+
+
+def _check_size(data: bytes) -> bytes:
+    limit_bytes = _limit_bytes(data)
+    if len(data) > limit_bytes:
+        raise TooLargeError(
+            f"image: over the limit of {limit_bytes} bytes; send a compressed or smaller film"
+        )
+    return data
+
+
+def _limit_bytes(data: bytes) -> int:
+    in_base64 = HEAD_LENGTH + 4 * -(-MAX_FILM_BYTES // 3)
+    return in_base64 if is_data_url(data) else MAX_FILM_BYTES
 
 
 def _encode_dataset(dataset: Any) -> bytes:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from cxr_reason.contract import MAX_FILM_BYTES
 from cxr_reason.errors import (
     BadRequestError,
     InputError,
@@ -48,7 +49,7 @@ class FilmLimits:
         BadRequestError: A limit below 1.
     """
 
-    max_encoded_bytes: int = 64 * 2**20
+    max_encoded_bytes: int = MAX_FILM_BYTES
     max_pixels: float = 100e6
 
     def __post_init__(self) -> None:
