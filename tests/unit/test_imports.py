@@ -369,6 +369,15 @@ def test_client_and_every_word_of_the_command_need_no_extra(tmp_path: Path) -> N
     import_without(absent | {"triton_python_backend_utils"}, modules, tmp_path)
 
 
+def test_no_two_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, file in FILES.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert not {name: modules for name, modules in homes.items() if len(modules) > 1}
+
+
 def test_long_modules_say_why() -> None:
     """Over 400 lines a module is split, or its docstring says `One module because …` early on."""
     unexplained = []
