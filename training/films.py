@@ -18,9 +18,12 @@ Picture = NDArray[np.uint8]
 
 
 def render_film(
-    pixels: NDArray[np.uint16], display_table: NDArray[np.float32], budget: PixelBudget
+    pixels: NDArray[np.uint16],
+    display_table: NDArray[np.float32],
+    budget: PixelBudget,
+    pixel_aspect: float = 1.0,
 ) -> Picture:
     """Return the film within the pixel budget, uint8 `[height, width]`, sides multiples of 28."""
-    patches, grid = FilmPreprocessor(budget).resize(pixels, display_table)
+    patches, grid = FilmPreprocessor(budget).resize(pixels, display_table, pixel_aspect)
     picture = unpatchify(patches, grid)
     return np.asarray(np.rint(picture * 255.0), dtype=np.uint8)

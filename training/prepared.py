@@ -93,7 +93,7 @@ def row_of_example(example: Example, budget: PixelBudget) -> dict[str, Any]:
         raise DataError(f"{example.origin}: has no film")
     film = decode_radiograph(example.film.read_bytes())
     return _row(
-        render_film(film.pixels, film.display_table, budget),
+        render_film(film.pixels, film.display_table, budget, film.pixel_aspect),
         None if example.trace == REFUSAL else facts_of(example),
         trace=example.trace or "",
         patient=example.patient,

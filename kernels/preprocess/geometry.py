@@ -47,7 +47,7 @@ def has_whole_blocks(grid: tuple[int, int]) -> bool:
     return min(grid) >= MERGE_SIZE and not any(side % MERGE_SIZE for side in grid)
 
 
-def fit_grid(height_px: int, width_px: int, budget: PixelBudget) -> Grid:
+def fit_grid(height_px: int, width_px: int, budget: PixelBudget, pixel_aspect: float = 1.0) -> Grid:
     """Choose the size a film is resized to: near its aspect ratio, within the budget.
 
     Gives the sizes of `smart_resize` with factor 28 in transformers
@@ -57,24 +57,29 @@ def fit_grid(height_px: int, width_px: int, budget: PixelBudget) -> Grid:
         height_px: Rows of the film.
         width_px: Columns of the film.
         budget: Bounds on the resized area.
+        pixel_aspect: Spacing of rows over that of columns. The side along which pixels lie further
+            apart counts as the number of pixels that the other spacing makes of it: resized to the
+            grid, pixels are square, and no side loses any for it.
 
     Raises:
         UnsupportedObjectError: A side of no pixels, or one side over 200 times the other.
     """
-    shorter, longer = sorted((height_px, width_px))
+    height = height_px * max(pixel_aspect, 1.0)
+    width = width_px * max(1.0 / pixel_aspect, 1.0)
+    shorter, longer = sorted((height, width))
     if shorter < 1 or longer / shorter > _MAX_ASPECT_RATIO:
         raise UnsupportedObjectError(
             f"image of {height_px} x {width_px} pixels: sides must be at least 1 pixel and at most "
             f"{_MAX_ASPECT_RATIO} times each other; send a whole film"
         )
-    height = round(height_px / _FACTOR_PX) * _FACTOR_PX
-    width = round(width_px / _FACTOR_PX) * _FACTOR_PX
-    if height * width > budget.max_pixels:
-        shrink = math.sqrt((height_px * width_px) / budget.max_pixels)
-        height = max(_FACTOR_PX, math.floor(height_px / shrink / _FACTOR_PX) * _FACTOR_PX)
-        width = max(_FACTOR_PX, math.floor(width_px / shrink / _FACTOR_PX) * _FACTOR_PX)
-    elif height * width < budget.min_pixels:
-        grow = math.sqrt(budget.min_pixels / (height_px * width_px))
-        height = math.ceil(height_px * grow / _FACTOR_PX) * _FACTOR_PX
-        width = math.ceil(width_px * grow / _FACTOR_PX) * _FACTOR_PX
-    return Grid(height // PATCH_SIZE, width // PATCH_SIZE)
+    rows = round(height / _FACTOR_PX) * _FACTOR_PX
+    columns = round(width / _FACTOR_PX) * _FACTOR_PX
+    if rows * columns > budget.max_pixels:
+        shrink = math.sqrt((height * width) / budget.max_pixels)
+        rows = max(_FACTOR_PX, math.floor(height / shrink / _FACTOR_PX) * _FACTOR_PX)
+        columns = max(_FACTOR_PX, math.floor(width / shrink / _FACTOR_PX) * _FACTOR_PX)
+    elif rows * columns < budget.min_pixels:
+        grow = math.sqrt(budget.min_pixels / (height * width))
+        rows = math.ceil(height * grow / _FACTOR_PX) * _FACTOR_PX
+        columns = math.ceil(width * grow / _FACTOR_PX) * _FACTOR_PX
+    return Grid(rows // PATCH_SIZE, columns // PATCH_SIZE)

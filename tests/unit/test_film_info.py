@@ -23,6 +23,7 @@ FULL = FilmInfo(
     pixel_spacing_mm=(0.139, 0.143),
     spacing_kind="detector",
     flags=("window_estimated", "laterality_missing"),
+    orientation=6,
 )
 BARE = FilmInfo("cd" * 32, "png", 512, 640, 8)
 
@@ -98,4 +99,5 @@ def test_no_field_identifies_a_patient() -> None:
         "pixel_spacing_mm",
         "spacing_kind",
         "flags",
+        "orientation",
     ]

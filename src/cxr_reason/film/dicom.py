@@ -21,8 +21,10 @@ from cxr_reason.film.display_table import (
     is_inverted,
 )
 from cxr_reason.film.header import IMAGE_ATTRIBUTES, Header, read_header
-from cxr_reason.film.info import FilmInfo, SpacingKind
+from cxr_reason.film.info import FilmInfo
+from cxr_reason.film.orientation import read_directions, read_orientation
 from cxr_reason.film.pixels import Layout, decode_pixels, number_values
+from cxr_reason.film.spacing import read_pixel_aspect, read_spacing
 
 _SECONDARY_CAPTURE = frozenset(
     f"1.2.840.10008.5.1.4.1.1.7{kind}" for kind in ("", ".2", ".3")
@@ -54,12 +56,13 @@ class DicomFilm(NamedTuple):
     pixels: NDArray[np.uint16]
     display_table: NDArray[np.float32]
     info: FilmInfo
+    pixel_aspect: float
 
 
 def decode_dicom(
     data: bytes, *, image_digest: str, max_pixels: float, max_inflated_bytes: int
 ) -> DicomFilm:
-    """Decode one frontal chest radiograph.
+    r"""Decode one frontal chest radiograph.
 
     Args:
         data: A DICOM file (PS3.10).
@@ -68,7 +71,8 @@ def decode_dicom(
         max_inflated_bytes: Most bytes of a deflated data set, once inflated.
 
     Returns:
-        Pixels uint16 `[H, W]`, display table float32 `[2**bits_stored]`, film record.
+        Pixels uint16 `[H, W]` turned to L\F, a view of any strides; display table float32
+        `[2**bits_stored]`; film record; spacing of rows over that of columns.
 
     Raises:
         UnreadableImageError: Damaged, truncated, or a transfer syntax without a decoder.
@@ -78,27 +82,33 @@ def decode_dicom(
     header = read_header(data, max_inflated_bytes)
     flags = _check_object(header)
     view, view_flags = _check_view(header)
+    orientation, turn_flags = read_orientation(header)
     layout = _read_layout(header, max_pixels)
     steps = _read_grayscale_steps(header, layout)
     pixels = decode_pixels(header.raw("PixelData"), header.transfer_syntax, layout)
     table = build_display_table(pixels, steps)
     if steps.window_is_missing:
         view_flags += ("window_estimated",)
-    spacing, spacing_kind = _read_spacing(header)
+    pixels = orientation.turn(pixels)
+    spacing, spacing_kind = read_spacing(header)
+    row_spacing, column_spacing = orientation.turn_pair((read_pixel_aspect(header), 1.0))
+    if row_spacing != column_spacing:
+        turn_flags += ("pixels_not_square",)
     info = FilmInfo(
         image_digest=image_digest,
         source="dicom",
-        height_px=layout.rows,
-        width_px=layout.columns,
+        height_px=pixels.shape[0],
+        width_px=pixels.shape[1],
         bits_stored=layout.bits_stored,
         view=view,
         laterality=_read_laterality(header),
         body_part=_code(header.text("BodyPartExamined")) or None,
-        pixel_spacing_mm=spacing,
+        pixel_spacing_mm=orientation.turn_pair(spacing) if spacing else None,
         spacing_kind=spacing_kind,
-        flags=flags + view_flags,
+        flags=flags + view_flags + turn_flags,
+        orientation=orientation.code,
     )
-    return DicomFilm(pixels, table, info)
+    return DicomFilm(pixels, table, info, row_spacing / column_spacing)
 
 
 def _code(text: str) -> str:
@@ -145,9 +155,9 @@ def _check_view(header: Header) -> tuple[str | None, tuple[str, ...]]:
     stated = header.text("ViewPosition").replace("_", " ")
     codes = header.items("ViewCodeSequence")
     names = [stated, *(code.text("CodeMeaning") for code in codes)]
-    # The rows of a frontal film run left to right in the patient, those of a lateral one front to
-    # back (PS3.3 C.7.6.1.1.1).
-    runs_front_to_back = header.text("PatientOrientation")[:1] in ("A", "P")
+    # Rows and columns of a frontal film run along left and right, head and foot, never along front
+    # and back (PS3.3 C.7.6.1.1.1).
+    runs_front_to_back = any(axis in ("A", "P") for axis in read_directions(header))
     if runs_front_to_back or any(map(_NOT_FRONTAL_WORDS.search, names)):
         raise UnsupportedObjectError(
             f"DICOM: the header names a lateral or oblique view ({_code(stated) or 'by code'}); "
@@ -245,21 +255,6 @@ def _read_padding(header: Header, layout: Layout) -> tuple[int, int] | None:
         return None
     indices = number_values(np.array(ends, dtype=np.uint16), layout)
     return int(indices.min()), int(indices.max())
-
-
-def _read_spacing(header: Header) -> tuple[tuple[float, float] | None, SpacingKind]:
-    """Spacing in mm and what it means: PS3.3 10.7.1.3.
-
-    Pixel Spacing alone, without a calibration type, does not say in which plane it was measured.
-    """
-    pixel, imager = header.numbers("PixelSpacing"), header.numbers("ImagerPixelSpacing")
-    pixel_is_valid, imager_is_valid = (len(s) == 2 and min(s) > 0 for s in (pixel, imager))
-    is_corrected = imager_is_valid and pixel != imager
-    if pixel_is_valid and (header.text("PixelSpacingCalibrationType") or is_corrected):
-        return (pixel[0], pixel[1]), "calibrated"
-    if imager_is_valid:
-        return (imager[0], imager[1]), "detector"
-    return None, "unknown"
 
 
 def _read_laterality(header: Header) -> str | None:

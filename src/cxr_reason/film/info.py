@@ -14,21 +14,24 @@ SpacingKind = Literal["calibrated", "detector", "unknown"]
 
 @dataclass(frozen=True)
 class FilmInfo:
-    """One film. Holds nothing that identifies a patient.
+    r"""One film. Holds nothing that identifies a patient.
 
     Attributes:
         image_digest: SHA-256 of the encoded bytes, hexadecimal.
         source: Kind of file it was decoded from.
-        height_px: Rows of the stored pixels.
-        width_px: Columns of the stored pixels.
+        height_px: Rows of the film, turned to L\F: the patient's left on the right, feet below.
+        width_px: Columns of the film, turned to L\F.
         bits_stored: Significant bits of a stored pixel, 8 to 16.
         view: "PA", "AP" or None where the header does not say.
         laterality: "L", "R", "B" or None.
         body_part: Body part as the header names it, or None.
-        pixel_spacing_mm: Distance between rows and between columns, or None where unknown.
+        pixel_spacing_mm: Distance between rows and between columns of the turned film, or None
+            where unknown.
         spacing_kind: "calibrated" (corrected for magnification), "detector" (distances on the
             detector plane, larger than in the patient) or "unknown". DICOM PS3.3 10.7.1.
         flags: What a reader should know, e.g. "window_estimated". Short fixed words.
+        orientation: How the stored pixels were turned to L\F, 1 (as stored) to 8, as in EXIF and
+            TIFF. `film.orientation.Orientation.from_code` maps coordinates back to them.
     """
 
     image_digest: str
@@ -42,6 +45,7 @@ class FilmInfo:
     pixel_spacing_mm: tuple[float, float] | None = None
     spacing_kind: SpacingKind = "unknown"
     flags: tuple[str, ...] = ()
+    orientation: int = 1
 
     def to_json(self) -> str:
         """Return the film as one line of JSON."""

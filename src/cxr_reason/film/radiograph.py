@@ -59,18 +59,21 @@ class FilmLimits:
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """One film, decoded but not yet resized. Holds nothing that identifies a patient.
+    r"""One film, decoded but not yet resized. Holds nothing that identifies a patient.
 
     Attributes:
-        pixels: uint16 `[H, W]`, values as stored; signed ones are offset by 2**(bits - 1).
+        pixels: uint16 `[H, W]`, values as stored; signed ones are offset by 2**(bits - 1). Turned
+            to L\F where the header says how the film is stored: a view of any strides.
         display_table: float32 `[2**bits]`, stored value to display intensity: 0 is black, 1 is
             white, and dense tissue such as bone is bright.
         info: Attributes of the film.
+        pixel_aspect: Spacing of the rows of `pixels` over that of its columns, 1 where unknown.
     """
 
     pixels: NDArray[np.uint16]
     display_table: NDArray[np.float32]
     info: FilmInfo
+    pixel_aspect: float = 1.0
 
 
 def decode_radiograph(

@@ -60,20 +60,24 @@ class FilmPreprocessor:
             InputError: The film cannot be used; its subclasses say why.
         """
         film = decode_radiograph(data, digest=digest)
-        patches, grid = self.resize(film.pixels, film.display_table)
+        patches, grid = self.resize(film.pixels, film.display_table, film.pixel_aspect)
         return PreprocessedFilm(patches, grid, film.info)
 
     def resize(
-        self, pixels: npt.NDArray[np.uint16], display_table: npt.NDArray[np.float32]
+        self,
+        pixels: npt.NDArray[np.uint16],
+        display_table: npt.NDArray[np.float32],
+        pixel_aspect: float = 1.0,
     ) -> tuple[Array, Grid]:
-        """Return patches and grid of a film that is decoded already.
+        r"""Return patches and grid of a film that is decoded already.
 
         Args:
-            pixels: uint16 `[H, W]`, values as stored.
+            pixels: uint16 `[H, W]`, values as stored, turned to L\F.
             display_table: float32, stored value to display intensity 0..1.
+            pixel_aspect: Spacing of rows over that of columns; in the patches it is 1.
         """
         height_px, width_px = pixels.shape
-        grid = fit_grid(height_px, width_px, self._budget)
+        grid = fit_grid(height_px, width_px, self._budget, pixel_aspect)
         return preprocess(pixels, display_table, grid), grid
 
 
