@@ -7,7 +7,6 @@ values warns and logs with the values in its texts.
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from io import BytesIO
 
@@ -18,6 +17,7 @@ from pydicom.tag import BaseTag, Tag
 
 from cxr_reason.errors import TooLargeError, UnreadableImageError
 from cxr_reason.film.pixels import BIG_ENDIAN, DECODERS, DEFLATED, IMPLICIT
+from cxr_reason.film.quiet import quiet_pydicom
 
 PREAMBLE_BYTES = 128
 META_START = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), where a file has no preamble
@@ -145,8 +145,7 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
     """
     source = BytesIO(data)
     source.seek(0 if data.startswith(META_START) else PREAMBLE_BYTES + 4)
-    with warnings.catch_warnings():  # pydicom's texts quote the file
-        warnings.simplefilter("ignore")
+    with quiet_pydicom():
         try:
             meta = read_dataset(source, False, True, stop_when=_is_past_file_meta)
             syntax = Header(meta, transfer_syntax="").text("TransferSyntaxUID")
