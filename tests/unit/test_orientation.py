@@ -7,10 +7,8 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
+from support.dicom_films import film_of, make_film
 
 from cxr_reason.errors import UnsupportedObjectError
 from cxr_reason.film.orientation import Orientation
@@ -37,30 +35,6 @@ def store(upright: np.ndarray, orientation: str) -> np.ndarray:
             y = place["F"] if "F" in place else height - 1 - place["H"]
             stored[i, j] = upright[y, x]
     return stored
-
-
-def make_film(pixels: np.ndarray, **values: Any) -> bytes:
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID = ComputedRadiographyImageStorage
-    dataset.SOPInstanceUID = "1.2.3"
-    dataset.Modality, dataset.BodyPartExamined, dataset.ViewPosition = "CR", "CHEST", "PA"
-    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = "MONOCHROME2", 1
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelRepresentation = 0
-    dataset.WindowCenter, dataset.WindowWidth = 2048, 4096
-    dataset.PixelData = np.ascontiguousarray(pixels).astype("<u2").tobytes()
-    for keyword, value in values.items():
-        setattr(dataset, keyword, value)
-    buffer = BytesIO()
-    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def film_of(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 4096, (height, width)).astype(np.uint16)
 
 
 def decode(upright: np.ndarray, orientation: str, **values: Any) -> Radiograph:

@@ -20,34 +20,13 @@ from cxr_reason.film.display_table import (
     build_display_table,
     is_inverted,
 )
+from cxr_reason.film.gate import check_object
+from cxr_reason.film.gate_view import check_view
 from cxr_reason.film.header import IMAGE_ATTRIBUTES, Header, read_header
 from cxr_reason.film.info import FilmInfo
-from cxr_reason.film.orientation import read_directions, read_orientation
+from cxr_reason.film.orientation import read_orientation
 from cxr_reason.film.pixels import Layout, decode_pixels, number_values
 from cxr_reason.film.spacing import read_pixel_aspect, read_spacing
-
-_SECONDARY_CAPTURE = frozenset(
-    f"1.2.840.10008.5.1.4.1.1.7{kind}" for kind in ("", ".2", ".3")
-)  # single frame; multi-frame grayscale byte and word
-
-_CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "LUNG")
-_CHEST_CODES = (  # PS3.16 CID 4009, SNOMED CT and its predecessor
-    *("816094009", "51185008", "T-D3000"),  # chest
-    *("39607008", "T-28000"),  # lung
-    *("416550000", "R-FAB55"),  # chest and abdomen
-    *("417437006", "R-FAB52"),  # neck and chest
-)
-_NOT_FRONTAL_WORDS = re.compile(
-    r"\b(LL|RL|LLD|RLD|LLO|RLO|LAO|RAO|LPO|RPO|L?LAT|RLAT|OBL"
-    r"|LATERAL|OBLIQUE|SAGITTAL|AXIAL|DECUBITUS)\b"
-)
-_VIEW_CODES = {  # PS3.16 CID 4010
-    "399348003": "AP",
-    "R-10206": "AP",
-    "272479007": "PA",
-    "R-40888": "PA",
-    "R-10214": "PA",
-}
 
 
 class DicomFilm(NamedTuple):
@@ -80,8 +59,8 @@ def decode_dicom(
         TooLargeError: Over a limit.
     """
     header = read_header(data, max_inflated_bytes)
-    flags = _check_object(header)
-    view, view_flags = _check_view(header)
+    body_part, flags = check_object(header)
+    view, view_flags = check_view(header)
     orientation, turn_flags = read_orientation(header)
     layout = _read_layout(header, max_pixels)
     steps = _read_grayscale_steps(header, layout)
@@ -102,7 +81,7 @@ def decode_dicom(
         bits_stored=layout.bits_stored,
         view=view,
         laterality=_read_laterality(header),
-        body_part=_code(header.text("BodyPartExamined")) or None,
+        body_part=body_part,
         pixel_spacing_mm=orientation.turn_pair(spacing) if spacing else None,
         spacing_kind=spacing_kind,
         flags=flags + view_flags + turn_flags,
@@ -114,58 +93,6 @@ def decode_dicom(
 def _code(text: str) -> str:
     """Return `text` if it has the shape of a code, which may be shown, and "" if not."""
     return text if re.fullmatch(r"[A-Z0-9 ]{1,16}", text) else ""
-
-
-def _check_object(header: Header) -> tuple[str, ...]:
-    modality = header.text("Modality")
-    body_part = header.text("BodyPartExamined")
-    regions = header.items("AnatomicRegionSequence")
-    is_capture = (
-        modality in ("SC", "OT")
-        and header.text("SOPClassUID") in _SECONDARY_CAPTURE
-        and any(_names_chest(header.text(k)) for k in ("BodyPartExamined", "StudyDescription"))
-    )
-    if modality not in ("CR", "DX") and not is_capture:
-        raise UnsupportedObjectError(
-            f"DICOM: Modality {_code(modality) or 'unnamed'} is not a chest radiograph; "
-            "send CR, DX, or a secondary capture of a chest film"
-        )
-    if header.text("PresentationIntentType") == "FOR PROCESSING":
-        raise UnsupportedObjectError(
-            "DICOM: raw detector data (FOR PROCESSING); send the image FOR PRESENTATION"
-        )
-    if (body_part and not _names_chest(body_part)) or not all(map(_is_chest_region, regions)):
-        raise UnsupportedObjectError(
-            f"DICOM: body part {_code(body_part) or 'unnamed'} is not the chest; "
-            "send a chest radiograph"
-        )
-    return () if body_part or regions else ("body_part_unknown",)
-
-
-def _names_chest(text: str) -> bool:
-    return any(word in text for word in _CHEST_WORDS)
-
-
-def _is_chest_region(region: Header) -> bool:
-    return region.text("CodeValue") in _CHEST_CODES or _names_chest(region.text("CodeMeaning"))
-
-
-def _check_view(header: Header) -> tuple[str | None, tuple[str, ...]]:
-    """Return "PA", "AP" or None, and the flags that go with it."""
-    stated = header.text("ViewPosition").replace("_", " ")
-    codes = header.items("ViewCodeSequence")
-    names = [stated, *(code.text("CodeMeaning") for code in codes)]
-    # Rows and columns of a frontal film run along left and right, head and foot, never along front
-    # and back (PS3.3 C.7.6.1.1.1).
-    runs_front_to_back = any(axis in ("A", "P") for axis in read_directions(header))
-    if runs_front_to_back or any(map(_NOT_FRONTAL_WORDS.search, names)):
-        raise UnsupportedObjectError(
-            f"DICOM: the header names a lateral or oblique view ({_code(stated) or 'by code'}); "
-            "send the frontal (PA or AP) film"
-        )
-    views = [_VIEW_CODES.get(code.text("CodeValue")) for code in codes]
-    views = [*re.findall(r"\b(?:PA|AP)\b", stated), *filter(None, views)]
-    return (views[0], ()) if views else (None, ("view_unknown",))
 
 
 def _read_layout(header: Header, max_pixels: float) -> Layout:

@@ -24,7 +24,7 @@ class FilmInfo:
         bits_stored: Significant bits of a stored pixel, 8 to 16.
         view: "PA", "AP" or None where the header does not say.
         laterality: "L", "R", "B" or None.
-        body_part: Body part as the header names it, or None.
+        body_part: "CHEST" where the header names it, in any language, or None.
         pixel_spacing_mm: Distance between rows and between columns of the turned film, or None
             where unknown.
         spacing_kind: "calibrated" (corrected for magnification), "detector" (distances on the
