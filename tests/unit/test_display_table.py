@@ -17,6 +17,7 @@ from cxr_reason.film.display_table import (
     estimate_range,
     identity_table,
     is_inverted,
+    settle_voi,
 )
 
 NO_PIXELS = np.zeros((1, 1), np.uint16)
@@ -64,7 +65,6 @@ def test_sigmoid_is_the_formula_of_c_11_2_1_3_1() -> None:
     "window",
     [
         Window(10, 0),
-        Window(10, 0.5),
         Window(10, -4),
         Window(10, 0, "LINEAR_EXACT"),
         Window(10, 0, "SIGMOID"),
@@ -77,8 +77,81 @@ def test_forbidden_windows_are_refused(window: Window) -> None:
         apply_window(np.zeros(1), window)
 
 
-def test_linear_exact_takes_widths_below_1() -> None:
-    assert apply_window(np.array([10.0]), Window(10, 0.5, "LINEAR_EXACT")).tolist() == [0.5]
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT"])
+def test_widths_below_1_are_exact(function: str) -> None:
+    shown = apply_window(np.array([9.75, 9.875, 10.0, 10.25]), Window(10, 0.5, function))
+    assert shown.tolist() == [0.0, 0.25, 0.5, 1.0]
+
+
+FILM = np.random.default_rng(0).integers(200, 3000, (100, 100)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window(40000, 4096),
+        Window(-2000, 4000),
+        Window(3500, 1000),
+        Window(8000, 2000, "SIGMOID"),
+        Window(1e-3, 1e-3),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("has_letters", [False, True])
+def test_a_window_beside_all_pixels_is_estimated(window: Window, has_letters: bool) -> None:
+    film = FILM.copy()
+    if has_letters:  # that the window may show, and nothing else
+        film[:5, :5], film[-5:, -5:] = 0, 4095
+    settled, flags = settle_voi(film, GrayscaleSteps(12, window=window))
+    assert flags == ("window_estimated",) and settled.window is None
+    table = build_display_table(film, settled)
+    low, high = np.percentile(film, [0.5, 99.5], method="inverted_cdf")
+    assert table[low] == 0.0 and table[high] == 1.0 and table[high - 50] < 1.0
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window(2048, 4096),
+        Window(1500, 1),  # a threshold within the pixels
+        Window(150, 200),
+        Window(3500, 2000),
+        Window(5000, 3000, "SIGMOID"),
+    ],
+    ids=str,
+)
+def test_a_window_over_some_pixels_is_kept(window: Window) -> None:
+    steps = GrayscaleSteps(12, window=window)
+    assert settle_voi(FILM, steps) == (steps, ())
+
+
+def test_a_window_is_compared_after_the_modality_step() -> None:
+    steps = GrayscaleSteps(12, slope=1e-5, window=Window(0.02, 0.04))
+    assert settle_voi(FILM, steps) == (steps, ())
+    signed = GrayscaleSteps(12, signed=True, window=Window(2048 + 1024, 2048))
+    assert settle_voi(FILM, signed)[1] == ("window_estimated",)
+
+
+def test_a_blank_film_keeps_its_window() -> None:
+    steps = GrayscaleSteps(12, window=Window(2048, 1000))
+    assert settle_voi(np.zeros((9, 9), np.uint16), steps) == (steps, ())
+
+
+def test_a_voi_lut_beside_all_pixels_gives_way_to_the_window() -> None:
+    window = Window(2048, 4096)
+    for first in (3500, -900):
+        beside = lut(first, 8, *range(256))
+        settled, flags = settle_voi(FILM, GrayscaleSteps(12, voi_lut=beside, window=window))
+        assert settled.voi_lut is None and settled.window == window
+        assert flags == ("voi_lut_ignored",)
+        _, flags = settle_voi(FILM, GrayscaleSteps(12, voi_lut=beside))
+        assert flags == ("voi_lut_ignored", "window_estimated")
+    kept = GrayscaleSteps(12, voi_lut=lut(1000, 8, *range(256)), window=window)
+    assert settle_voi(FILM, kept) == (kept, ())
+
+
+def test_no_window_is_estimated() -> None:
+    assert settle_voi(FILM, GrayscaleSteps(12))[1] == ("window_estimated",)
 
 
 def test_voi_lut_clamps_at_both_ends_and_spans_its_bits() -> None:

@@ -9,13 +9,14 @@ Intensities are 0..1, where 0 is the darkest and 1 the brightest value a display
 
 - a window function is defined on an output range, and that range is taken as 0..1;
 - a VOI LUT of n bits has the output range 0..2**n - 1 (PS3.3 C.11.2.1.1) and is divided by
-  2**n - 1, not by the largest entry it holds: a LUT that ends below white stays below white;
+  2**n - 1, not by the largest entry it holds: a LUT that ends below white stays below white. What n
+  is where header and entries disagree: `cxr_reason.film.lut`;
 - an estimated window takes its two percentiles as 0 and 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,31 @@ class GrayscaleSteps:
         return self.voi_lut is None and self.window is None
 
 
+def settle_voi(
+    pixels: NDArray[np.uint16], steps: GrayscaleSteps
+) -> tuple[GrayscaleSteps, tuple[str, ...]]:
+    """Drop a VOI LUT or window that shows nothing of the film, as headers copied from others do.
+
+    Args:
+        pixels: uint16 `[H, W]`, indices into the table.
+        steps: What the header says about the gray values.
+
+    Returns:
+        The steps without a VOI LUT, and without a window, that lies beside all pixels (but one in
+        two hundred at each end, which may be burned-in letters); "voi_lut_ignored" where the LUT
+        was dropped, "window_estimated" where now neither is left.
+    """
+    flags: tuple[str, ...] = ()
+    if not steps.window_is_missing:
+        low, high = estimate_range(pixels, apply_modality(steps), steps.padding)
+        lut, window = steps.voi_lut, steps.window
+        if low < high and lut is not None and _lut_is_beside(lut, low, high):
+            steps, flags = replace(steps, voi_lut=None), ("voi_lut_ignored",)
+        if low < high and window is not None and _is_beside(window, low, high):
+            steps = replace(steps, window=None)
+    return steps, (*flags, *(("window_estimated",) if steps.window_is_missing else ()))
+
+
 def build_display_table(pixels: NDArray[np.uint16], steps: GrayscaleSteps) -> NDArray[np.float32]:
     """Build the table that maps each stored value to what a display shows.
 
@@ -157,26 +183,31 @@ def apply_window(values: NDArray[np.float64], window: Window) -> NDArray[np.floa
     """Map values of any shape through a window to 0..1 (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 
     Raises:
-        UnsupportedObjectError: An unknown function, or a width below 1 (LINEAR) or not above 0.
+        UnsupportedObjectError: An unknown function, or a width that is not above 0.
     """
     center, width = window.center, window.width
     if window.function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         raise UnsupportedObjectError(
             "VOI LUT Function is not one of LINEAR, LINEAR_EXACT, SIGMOID; correct (0028,1056)"
         )
-    if width <= 0 or (window.function == "LINEAR" and width < 1):
-        least = "at least 1" if window.function == "LINEAR" else "above 0"
+    if width <= 0:
         raise UnsupportedObjectError(
-            f"Window Width {width:g} with VOI LUT Function {window.function} must be {least}; "
-            "correct or remove (0028,1051)"
+            f"Window Width {width:g} must be above 0; correct or remove (0028,1051)"
         )
     if window.function == "SIGMOID":
         # exp overflows past 709; the result is 0 long before.
         exponent = np.minimum(-4.0 * (values - center) / width, 700.0)
         return np.asarray(1.0 / (1.0 + np.exp(exponent)))
-    if window.function == "LINEAR":
+    return _apply_range(values, *_ends(window))
+
+
+def _ends(window: Window) -> tuple[float, float]:
+    center, width = window.center, window.width
+    # LINEAR requires a width of at least 1 (C.11.2.1.2.1). One below, as comes with a small Rescale
+    # Slope, has a meaning only as LINEAR_EXACT, and viewers show it so.
+    if window.function == "LINEAR" and width >= 1:
         center, width = center - 0.5, width - 1.0
-    return _apply_range(values, center - width / 2, center + width / 2)
+    return center - width / 2, center + width / 2
 
 
 def estimate_range(
@@ -216,6 +247,19 @@ def _apply_range(values: NDArray[np.float64], low: float, high: float) -> NDArra
     if high <= low:
         return (values > low).astype(np.float64)
     return np.clip((values - low) / (high - low), 0.0, 1.0)
+
+
+def _is_beside(window: Window, low: float, high: float) -> bool:
+    """Tell whether a window shows all values from `low` to `high` as black, or all as white."""
+    first, last = _ends(window)
+    if window.function == "SIGMOID":
+        # Three half widths from the center a sigmoid is within half a gray level of its end.
+        first, last = first - window.width, last + window.width
+    return high <= first or low >= last
+
+
+def _lut_is_beside(lut: Lut, low: float, high: float) -> bool:
+    return round(high) <= lut.first or round(low) >= lut.first + len(lut.values) - 1
 
 
 def _look_up(values: NDArray[np.float64], lut: Lut) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,10 +17,11 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
 from cxr_reason.errors import TooLargeError, UnreadableImageError
-from cxr_reason.film.pixels import BIG_ENDIAN, DECODERS, DEFLATED, IMPLICIT
+from cxr_reason.film.pixels import BIG_ENDIAN, DEFLATED, IMPLICIT, SYNTAXES
 from cxr_reason.film.quiet import quiet_pydicom
 
 PREAMBLE_BYTES = 128
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 META_START = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), where a file has no preamble
 
 _SEQUENCES = (
@@ -37,9 +39,15 @@ IMAGE_ATTRIBUTES = (
     "HighBit",
     "PixelRepresentation",
 )
+_PALETTE = tuple(
+    f"{color}PaletteColorLookupTable{part}"
+    for color in ("Red", "Green", "Blue")
+    for part in ("Descriptor", "Data")
+)
 READ = (
     *_SEQUENCES,
     *IMAGE_ATTRIBUTES,
+    *_PALETTE,
     "AcquisitionDeviceProcessingDescription",
     "BodyPartExamined",
     "FieldOfViewHorizontalFlip",
@@ -57,6 +65,7 @@ READ = (
     "PixelPaddingValue",
     "PixelSpacing",
     "PixelSpacingCalibrationType",
+    "PlanarConfiguration",
     "PresentationIntentType",
     "PresentationLUTShape",
     "ProtocolName",
@@ -81,19 +90,39 @@ def is_dicom(data: bytes) -> bool:
 
 
 class Header:
-    """Elements by keyword, read leniently: an absent, empty or malformed value is empty."""
+    """Elements by keyword, read leniently: an absent, empty or malformed value is empty.
 
-    def __init__(self, dataset: Dataset, *, transfer_syntax: str) -> None:
+    Attributes:
+        transfer_syntax: A key of `SYNTAXES`.
+        byte_order: "<" or ">".
+        repairs: Flags of what had to be repaired to read the header.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, transfer_syntax: str, repairs: tuple[str, ...] = ()
+    ) -> None:
         self._dataset = dataset
         self.transfer_syntax = transfer_syntax
         self.byte_order = ">" if transfer_syntax == BIG_ENDIAN else "<"
+        self.repairs = repairs
 
-    def _value(self, keyword: str) -> object:
+    def _element(self, keyword: str) -> Any:
         tag = Tag(keyword)
         # `get_item` leaves the value as bytes: pydicom's own conversion warns and logs values.
         # `keep_deferred`: without it an empty value counts as not yet read, and is converted.
         is_here = tag in self._dataset
-        return self._dataset.get_item(tag, keep_deferred=True).value if is_here else None
+        return self._dataset.get_item(tag, keep_deferred=True) if is_here else None
+
+    def _value(self, keyword: str) -> object:
+        return getattr(self._element(keyword), "value", None)
+
+    def has_undefined_length(self, keyword: str) -> bool:
+        """Tell whether a value has no length but a delimiter, as encapsulated pixel data have."""
+        return getattr(self._element(keyword), "length", 0) == _UNDEFINED_LENGTH
+
+    def is_in_words(self, keyword: str) -> bool:
+        """Tell whether bytes of the value are swapped in pairs by big endian (PS3.5 7.3)."""
+        return getattr(self._element(keyword), "VR", None) != "OB" and self.byte_order == ">"
 
     def raw(self, keyword: str) -> bytes:
         """Return the value as it is in the file."""
@@ -107,7 +136,11 @@ class Header:
     def numbers(self, keyword: str) -> list[float]:
         """Return all values as numbers, or none if one of them is not."""
         numbers = []
-        for part in self.raw(keyword).decode("ascii", "replace").strip(" \0").split("\\"):
+        # Some writers end a list with a delimiter.
+        text = self.raw(keyword).decode("ascii", "replace").strip(" \0").rstrip("\\ ")
+        if text.count(",") <= text.count("\\") + 1 and "." not in text:
+            text = text.replace(",", ".")  # the decimal sign of many languages
+        for part in text.split("\\"):
             try:
                 number = float(part)
             except ValueError:
@@ -149,7 +182,7 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
         try:
             meta = read_dataset(source, False, True, stop_when=_is_past_file_meta)
             syntax = Header(meta, transfer_syntax="").text("TransferSyntaxUID")
-            if syntax not in DECODERS:
+            if syntax not in SYNTAXES:
                 raise UnreadableImageError(
                     "DICOM: no decoder for this transfer syntax; send the film uncompressed, or as "
                     "JPEG, JPEG-LS, JPEG 2000 or RLE"

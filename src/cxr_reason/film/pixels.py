@@ -10,23 +10,42 @@ decoder runs.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 
-from cxr_reason.errors import UnreadableImageError
+from cxr_reason.errors import UnreadableImageError, UnsupportedObjectError
+from cxr_reason.film.streams import decode_stream, is_stream, read_frame, strip_boxes
 
-_END_MARKER_BYTES = 16  # the marker and some padding
+_ITEM = b"\xfe\xff\x00\xe0"
 
-Decoder = Callable[[bytes, "Layout"], NDArray[Any]]
+# What a run-length segment may hold past its last pixel: one run.
+_RLE_EXCESS_BYTES = 128
+
+# Lossy coding moves the channels of a gray picture apart by rounding.
+_LOSSY_CHANNEL_DIFFERENCE = 2
 
 
 class Layout(NamedTuple):
-    """Image attributes (PS3.3 C.7.6.3) of a frame that has passed the checks."""
+    """Image attributes (PS3.3 C.7.6.3) of a frame that has passed the checks.
+
+    Attributes:
+        rows: Rows (0028,0010).
+        columns: Columns (0028,0011).
+        bits_allocated: Bits Allocated (0028,0100), 8 or 16.
+        bits_stored: Bits Stored (0028,0101), 8 to 16.
+        signed: Whether Pixel Representation (0028,0103) is 1.
+        photometric: Photometric Interpretation (0028,0004).
+        byte_order: "<" or ">".
+        samples: Samples per Pixel (0028,0002), 1 or 3.
+        is_planar: Whether native samples are stored plane by plane (0028,0006).
+        shift: Bits below the stored ones: High Bit (0028,0102) + 1 - Bits Stored.
+        swaps_bytes: Whether 8-bit pixels are in 16-bit words of big endian.
+        is_encapsulated: Whether the pixel data has an undefined length, as fragments have.
+    """
 
     rows: int
     columns: int
@@ -35,33 +54,66 @@ class Layout(NamedTuple):
     signed: bool
     photometric: str
     byte_order: str
+    samples: int = 1
+    is_planar: bool = False
+    shift: int = 0
+    swaps_bytes: bool = False
+    is_encapsulated: bool = False
 
 
-def decode_pixels(raw: bytes, transfer_syntax: str, layout: Layout) -> NDArray[np.uint16]:
+class Syntax(NamedTuple):
+    """How a transfer syntax stores pixels."""
+
+    kind: Literal["native", "rle", "jpeg", "jpeg_ls", "jpeg_2000"]
+    is_lossy: bool = False
+
+
+class _Decoded(NamedTuple):
+    values: NDArray[Any]
+    was_repaired: bool
+    bits: int  # of the stream; those of a sample in memory where there is none
+    is_lossy: bool = False
+
+
+def decode_pixels(
+    raw: bytes, transfer_syntax: str, layout: Layout
+) -> tuple[NDArray[np.uint16], tuple[str, ...]]:
     """Decode one frame.
 
     Args:
         raw: The value of Pixel Data (7FE0,0010).
-        transfer_syntax: A key of `DECODERS`.
+        transfer_syntax: A key of `SYNTAXES`.
         layout: What the header says of the frame.
 
     Returns:
-        Stored values numbered from 0, uint16 `[H, W]`.
+        Stored values numbered from 0, uint16 `[H, W]`; flags: "encoding_repaired" where the
+        standard was not followed.
 
     Raises:
         UnreadableImageError: Damaged, truncated, or of another size than the header says.
+        UnsupportedObjectError: Color.
     """
     if not raw:
         raise UnreadableImageError("DICOM: no pixel data; the file is truncated or not an image")
     try:
-        decoded = DECODERS[transfer_syntax](raw, layout)
+        decoded = _decode(raw, SYNTAXES[transfer_syntax], layout)
     except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:
         raise UnreadableImageError("DICOM: pixel data damaged or truncated") from error
-    if decoded.shape != (layout.rows, layout.columns) or decoded.dtype.itemsize > 2:
+    values = decoded.values
+    if layout.samples == 3 and values.shape[2:] == (3,):
+        values = _one_of_equal_channels(decoded, layout)
+    if values.shape != (layout.rows, layout.columns) or values.dtype.itemsize > 2:
         raise UnreadableImageError("DICOM: pixel data and header disagree about the size")
-    return number_values(decoded, layout)
+    if layout.shift and decoded.bits > layout.bits_stored:
+        values = _shifted(values, layout)
+    if decoded.is_lossy and not layout.signed and values.dtype.kind == "u":
+        # A lossy frame may ring past the stored range: masking would turn its brightest pixels
+        # black.
+        values = np.minimum(values, np.uint16((1 << layout.bits_stored) - 1))
+    flags = ("encoding_repaired",) if decoded.was_repaired or layout.shift else ()
+    return number_values(values, layout), flags
 
 
 def number_values(values: NDArray[Any], layout: Layout) -> NDArray[np.uint16]:
@@ -72,61 +124,107 @@ def number_values(values: NDArray[Any], layout: Layout) -> NDArray[np.uint16]:
     return index ^ np.uint16(1 << (layout.bits_stored - 1)) if layout.signed else index
 
 
-def _decode_native(raw: bytes, layout: Layout) -> NDArray[Any]:
-    size_bytes = layout.rows * layout.columns * layout.bits_allocated // 8
+def _decode(raw: bytes, syntax: Syntax, layout: Layout) -> _Decoded:
+    # What is there counts: fragments under a native syntax, or a bare frame under another one.
+    native_bytes = _native_bytes(layout)
+    if layout.is_encapsulated or (syntax.kind != "native" and raw.startswith(_ITEM)):
+        frame, is_as_declared = _join_fragments(raw), syntax.kind != "native"
+    elif syntax.kind == "native":
+        return _decode_native(raw, layout)
+    elif not is_stream(raw) and len(raw) in (native_bytes, native_bytes + native_bytes % 2):
+        return _decode_native(raw, layout)._replace(was_repaired=True)
+    else:
+        frame, is_as_declared = raw, False
+    if is_stream(frame):
+        decoded = _decode_frame(frame, layout, syntax)
+    elif syntax.kind == "rle":
+        decoded = _decode_rle(frame, layout)
+    else:
+        raise UnreadableImageError("DICOM: compressed pixel data is no stream of a known kind")
+    return decoded._replace(was_repaired=decoded.was_repaired or not is_as_declared)
+
+
+def _native_bytes(layout: Layout) -> int:
+    return layout.rows * layout.columns * layout.samples * layout.bits_allocated // 8
+
+
+def _decode_native(raw: bytes, layout: Layout) -> _Decoded:
+    size_bytes = _native_bytes(layout)
+    if layout.swaps_bytes:  # PS3.5 A.3: 8-bit pixels of VR OW
+        raw = np.frombuffer(raw, ">u2", count=len(raw) // 2).astype("<u2").tobytes()
     if len(raw) < size_bytes:
         raise UnreadableImageError(
             f"DICOM: pixel data truncated ({len(raw)} of {size_bytes} bytes)"
         )
-    if layout.bits_allocated == 8 and layout.byte_order == ">":
-        raise UnreadableImageError("DICOM: 8-bit big endian pixel data; send it little endian")
     kind = f"{layout.byte_order}u{layout.bits_allocated // 8}"
-    pixels = np.frombuffer(raw, kind, count=layout.rows * layout.columns)
-    return pixels.reshape(layout.rows, layout.columns)
+    values = np.frombuffer(raw, kind, count=layout.rows * layout.columns * layout.samples)
+    is_padded_to_even = len(raw) - size_bytes <= size_bytes % 2  # PS3.5 8.1.1
+    return _Decoded(
+        _arrange(values, layout, layout.is_planar), not is_padded_to_even, layout.bits_allocated
+    )
 
 
-def _decode_rle(raw: bytes, layout: Layout) -> NDArray[Any]:
+def _arrange(values: NDArray[Any], layout: Layout, is_planar: bool) -> NDArray[Any]:
+    shape = (layout.rows, layout.columns)
+    if layout.samples == 1:
+        return values.reshape(shape)
+    if is_planar:
+        return np.moveaxis(values.reshape(layout.samples, *shape), 0, -1)
+    return values.reshape(*shape, layout.samples)
+
+
+def _decode_rle(frame: bytes, layout: Layout) -> _Decoded:
     from imagecodecs import dicomrle_decode
 
     itemsize = layout.bits_allocated // 8
     # A fixed output bounds what a small file can grow to.
-    out = bytearray(layout.rows * layout.columns * itemsize)
-    decoded = dicomrle_decode(_join_fragments(raw), f"<u{itemsize}", out=out)
-    if len(decoded) != len(out):
+    out = bytearray(_native_bytes(layout))
+    was_repaired = False
+    try:
+        length = len(dicomrle_decode(frame, f"<u{itemsize}", out=out))
+    except MemoryError:
+        raise
+    except Exception:
+        was_repaired = True
+        length = _decode_long_rle(frame, layout, out)
+    if length != len(out):
         raise UnreadableImageError("DICOM: RLE pixel data truncated")
-    return np.frombuffer(out, f"<u{itemsize}").reshape(layout.rows, layout.columns)
+    values = np.frombuffer(out, f"<u{itemsize}")
+    # Color is stored plane by plane (PS3.5 G.2).
+    return _Decoded(_arrange(values, layout, True), was_repaired, layout.bits_allocated)
 
 
-def _decode_jpeg(raw: bytes, layout: Layout) -> NDArray[Any]:
-    from imagecodecs import jpeg8_decode
+def _decode_long_rle(frame: bytes, layout: Layout, out: bytearray) -> int:
+    """Decode segments that go on past their last pixel (PS3.5 G.3), and return the bytes filled."""
+    from imagecodecs import packbits_decode
 
-    frame = _check_frame(_join_fragments(raw), jpeg_frame_size, layout)
-    return np.asarray(jpeg8_decode(frame))
+    itemsize, count = layout.bits_allocated // 8, layout.rows * layout.columns
+    segments, *offsets = struct.unpack_from("<16I", frame)
+    if segments != itemsize * layout.samples:
+        raise UnreadableImageError("DICOM: RLE pixel data and header disagree about the size")
+    ends = [*offsets[1:segments], len(frame)]
+    planes = np.frombuffer(out, np.uint8).reshape(layout.samples, count, itemsize)
+    for number, (start, end) in enumerate(zip(offsets, ends, strict=False)):
+        segment = bytearray(count + _RLE_EXCESS_BYTES)
+        if len(packbits_decode(frame[start:end], out=segment)) < count:
+            return 0
+        # The most significant byte comes first (PS3.5 G.2).
+        sample, byte = divmod(number, itemsize)
+        planes[sample, :, itemsize - 1 - byte] = np.frombuffer(segment, np.uint8, count)
+    return len(out)
 
 
-def _decode_jpeg_ls(raw: bytes, layout: Layout) -> NDArray[Any]:
-    from imagecodecs import jpegls_decode
-
-    frame = _check_frame(_join_fragments(raw), jpeg_frame_size, layout)
-    return np.asarray(jpegls_decode(frame))
-
-
-def _decode_jpeg_2000(raw: bytes, layout: Layout) -> NDArray[Any]:
-    from imagecodecs import jpeg2k_decode
-
-    frame = _check_frame(_join_fragments(raw), _jpeg_2000_frame_size, layout)
-    return np.asarray(jpeg2k_decode(frame, numthreads=1))
-
-
-def _lossy(decode: Decoder) -> Decoder:
-    # A lossy frame may ring past the stored range: masking would turn its brightest pixels black.
-    def decode_saturated(raw: bytes, layout: Layout) -> NDArray[Any]:
-        decoded = decode(raw, layout)
-        if layout.signed or decoded.dtype.kind != "u":
-            return decoded
-        return np.minimum(decoded, np.uint16((1 << layout.bits_stored) - 1))
-
-    return decode_saturated
+def _decode_frame(frame: bytes, layout: Layout, syntax: Syntax) -> _Decoded:
+    stream = strip_boxes(frame)
+    found = read_frame(stream)
+    if (found.rows, found.columns, found.samples) != (layout.rows, layout.columns, layout.samples):
+        raise UnreadableImageError("DICOM: compressed pixel data and header disagree about size")
+    values, was_repaired = decode_stream(stream, found)
+    is_as_declared = len(stream) == len(frame) and found.kind == syntax.kind
+    if found.kind == "jpeg":
+        is_as_declared &= found.is_dct == syntax.is_lossy
+    is_lossy = syntax.is_lossy or found.is_dct
+    return _Decoded(values, was_repaired or not is_as_declared, found.bits, is_lossy)
 
 
 def _join_fragments(raw: bytes) -> bytes:
@@ -136,63 +234,54 @@ def _join_fragments(raw: bytes) -> bytes:
     return b"".join(generate_fragments(buffer))
 
 
-def _check_frame(
-    frame: bytes, frame_size: Callable[[bytes], tuple[int, int, int]], layout: Layout
-) -> bytes:
-    if frame_size(frame) != (layout.rows, layout.columns, 1):
-        raise UnreadableImageError("DICOM: compressed pixel data and header disagree about size")
-    # libjpeg invents what is missing, so the end marker (EOI, EOC) has to be there. Writers pad
-    # after it, with zeros or a fill byte.
-    if b"\xff\xd9" not in frame.rstrip(b"\0")[-_END_MARKER_BYTES:]:
-        raise UnreadableImageError("DICOM: compressed pixel data truncated")
-    return frame
+def _one_of_equal_channels(decoded: _Decoded, layout: Layout) -> NDArray[Any]:
+    """Return the gray picture that is stored as three equal channels, or as luma without color."""
+    luma, blue, red = np.moveaxis(decoded.values.astype(np.int32), -1, 0)
+    tolerance = _LOSSY_CHANNEL_DIFFERENCE if decoded.is_lossy else 0
+
+    def are_near(one: NDArray[Any], other: NDArray[Any] | int) -> bool:
+        return bool(np.abs(one - other).max() <= tolerance)
+
+    is_gray = are_near(luma, blue) and are_near(luma, red)
+    if not is_gray and (decoded.is_lossy or layout.photometric != "RGB"):
+        middle = 1 << (layout.bits_stored - 1)  # no color (PS3.3 C.7.6.3.1.2)
+        is_gray = are_near(blue, middle) and are_near(red, middle)
+    if not is_gray:
+        raise UnsupportedObjectError(
+            "DICOM: a picture in color; send a film whose channels are equal, or MONOCHROME"
+        )
+    return np.ascontiguousarray(decoded.values[..., 0])
 
 
-def jpeg_frame_size(data: bytes) -> tuple[int, int, int]:
-    """Read rows, columns and components from a JPEG or JPEG-LS header (ITU-T T.81 B.2.2).
+def _shifted(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Move values down whose High Bit is above Bits Stored - 1 (retired from PS3.5 8.1.1).
 
-    Raises:
-        UnreadableImageError: No frame header where one has to be.
+    Some headers are wrong about it: pixels that use the bits below the stored ones and none of the
+    highest are not shifted.
     """
-    position = 2
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        is_frame = (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7
-        if is_frame:
-            rows, columns, components = struct.unpack_from(">HHB", data, position + 5)
-            return rows, columns, components
-        # 0xFF may be repeated before a marker.
-        length = struct.unpack_from(">H", data, position + 2)[0] + 1 if marker != 0xFF else 0
-        position += 1 + length
-    raise UnreadableImageError("JPEG: header damaged or truncated")
-
-
-def _jpeg_2000_frame_size(data: bytes) -> tuple[int, int, int]:
-    # ITU-T T.800 A.5.1: SOC, then SIZ with the reference grid and the image's offset in it.
-    if not data.startswith(b"\xff\x4f\xff\x51"):
-        raise UnreadableImageError("DICOM: pixel data is not a JPEG 2000 codestream")
-    x_end, y_end, x_start, y_start = struct.unpack_from(">4I", data, 8)
-    return y_end - y_start, x_end - x_start, struct.unpack_from(">H", data, 40)[0]
+    words = values.astype(np.uint16)
+    uses_low = bool((words & np.uint16((1 << layout.shift) - 1)).any())
+    if uses_low and not (words >> np.uint16(layout.bits_stored)).any():
+        return words
+    return words >> np.uint16(layout.shift)
 
 
 IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
-DECODERS: dict[str, Decoder] = {
-    IMPLICIT: _decode_native,
-    "1.2.840.10008.1.2.1": _decode_native,
-    DEFLATED: _decode_native,
-    BIG_ENDIAN: _decode_native,
-    "1.2.840.10008.1.2.4.50": _lossy(_decode_jpeg),  # baseline
-    "1.2.840.10008.1.2.4.51": _lossy(_decode_jpeg),  # extended, 8 or 12 bits
-    "1.2.840.10008.1.2.4.57": _decode_jpeg,  # lossless
-    "1.2.840.10008.1.2.4.70": _decode_jpeg,  # lossless, selection value 1
-    "1.2.840.10008.1.2.4.80": _decode_jpeg_ls,
-    "1.2.840.10008.1.2.4.81": _lossy(_decode_jpeg_ls),  # near-lossless
-    "1.2.840.10008.1.2.4.90": _decode_jpeg_2000,  # lossless
-    "1.2.840.10008.1.2.4.91": _lossy(_decode_jpeg_2000),
-    "1.2.840.10008.1.2.4.201": _decode_jpeg_2000,  # high throughput, lossless
-    "1.2.840.10008.1.2.4.202": _decode_jpeg_2000,  # high throughput, lossless, RPCL
-    "1.2.840.10008.1.2.4.203": _lossy(_decode_jpeg_2000),  # high throughput
-    "1.2.840.10008.1.2.5": _decode_rle,
+SYNTAXES: dict[str, Syntax] = {
+    **dict.fromkeys((IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN), Syntax("native")),
+    "1.2.840.10008.1.2.4.50": Syntax("jpeg", is_lossy=True),  # JPEG baseline
+    "1.2.840.10008.1.2.4.51": Syntax("jpeg", is_lossy=True),  # JPEG extended, 8 or 12 bits
+    "1.2.840.10008.1.2.4.57": Syntax("jpeg"),  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": Syntax("jpeg"),  # JPEG lossless, selection value 1
+    "1.2.840.10008.1.2.4.80": Syntax("jpeg_ls"),  # JPEG-LS
+    "1.2.840.10008.1.2.4.81": Syntax("jpeg_ls", is_lossy=True),  # JPEG-LS, near-lossless
+    "1.2.840.10008.1.2.4.90": Syntax("jpeg_2000"),  # JPEG 2000, lossless
+    "1.2.840.10008.1.2.4.91": Syntax("jpeg_2000", is_lossy=True),  # JPEG 2000
+    "1.2.840.10008.1.2.4.201": Syntax("jpeg_2000"),  # HTJ2K, lossless
+    "1.2.840.10008.1.2.4.202": Syntax("jpeg_2000"),  # HTJ2K, lossless, RPCL
+    "1.2.840.10008.1.2.4.203": Syntax("jpeg_2000", is_lossy=True),  # HTJ2K
+    "1.2.840.10008.1.2.5": Syntax("rle"),
 }

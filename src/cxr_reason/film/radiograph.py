@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-import struct
-import warnings
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from cxr_reason.contract import MAX_FILM_BYTES
 from cxr_reason.errors import (
     BadRequestError,
-    InputError,
     TooLargeError,
     UnreadableImageError,
-    UnsupportedObjectError,
 )
 from cxr_reason.film.dicom import decode_dicom
-from cxr_reason.film.display_table import identity_table
 from cxr_reason.film.header import is_dicom
 from cxr_reason.film.info import FilmInfo
-from cxr_reason.film.pixels import jpeg_frame_size
+from cxr_reason.film.raster import decode_raster
 from cxr_reason.film.source import HEAD_LENGTH, hash_film, is_data_url, read_data_url_head
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -114,9 +107,9 @@ def decode_radiograph(
                 )
             )
         if data.startswith(_PNG_START):
-            return _decode_raster(data, "png", digest, limits)
+            return _read_raster(data, "png", digest, limits)
         if data.startswith(_JPEG_START):
-            return _decode_raster(data, "jpeg", digest, limits)
+            return _read_raster(data, "jpeg", digest, limits)
     except MemoryError as error:
         raise TooLargeError("image: not enough memory to decode it; send a smaller one") from error
     raise UnreadableImageError("image: neither DICOM, PNG, JPEG nor a base64 data: URL of one")
@@ -141,60 +134,16 @@ def _read_data_url(url: bytes, limits: FilmLimits) -> bytes:
         raise UnreadableImageError("image: the data: URL holds invalid base64") from error
 
 
-def _decode_raster(
+def _read_raster(
     data: bytes, source: Literal["png", "jpeg"], digest: str, limits: FilmLimits
 ) -> Radiograph:
-    height_px, width_px = _png_size(data) if source == "png" else jpeg_frame_size(data)[:2]
-    if height_px * width_px > limits.max_pixels:
-        raise TooLargeError(
-            f"image: {height_px} x {width_px} pixels are over the limit of {limits.max_pixels:g}"
-        )
-    with warnings.catch_warnings():  # Pillow warns of sizes that our limits allow
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(BytesIO(data), formats=(source.upper(),)) as image:
-                pixels = _read_gray(image)
-        except InputError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise TooLargeError("image: over Pillow's limit on pixels") from error
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise UnreadableImageError(f"{source.upper()}: damaged or truncated") from error
-    bits = 16 if pixels.dtype == np.uint16 else 8
+    pixels, table, flags = decode_raster(data, source, limits.max_pixels)
     info = FilmInfo(
         image_digest=digest,
         source=source,
         height_px=pixels.shape[0],
         width_px=pixels.shape[1],
-        bits_stored=bits,
-        flags=("body_part_unknown", "view_unknown"),
+        bits_stored=len(table).bit_length() - 1,
+        flags=("body_part_unknown", "view_unknown", *flags),
     )
-    return Radiograph(pixels.astype(np.uint16), identity_table(bits), info)
-
-
-def _png_size(data: bytes) -> tuple[int, int]:
-    # IHDR is always the first chunk (PNG 11.2.2): length, name, width, height.
-    if data[12:16] != b"IHDR" or len(data) < 24:
-        raise UnreadableImageError("PNG: header damaged or truncated")
-    width_px, height_px = struct.unpack_from(">II", data, 16)
-    return height_px, width_px
-
-
-def _read_gray(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    if getattr(image, "n_frames", 1) > 1:
-        raise UnsupportedObjectError("image: more than one frame; send one radiograph")
-    image.load()
-    if image.format == "JPEG":
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "I;16":
-        return np.asarray(image, dtype=np.uint16)
-    if image.mode == "P":
-        # A palette with transparency converts only by way of RGBA.
-        image = image.convert("RGBA").convert("RGB")
-    if image.mode in ("RGBA", "LA"):
-        image = image.convert(image.mode[:-1])
-    if image.mode not in ("L", "RGB", "1"):
-        raise UnsupportedObjectError("image: neither grayscale nor RGB; send 8 or 16 bit grayscale")
-    return np.asarray(image.convert("L"))
+    return Radiograph(pixels, table, info)
