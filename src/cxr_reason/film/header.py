@@ -17,12 +17,14 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
 from cxr_reason.errors import TooLargeError, UnreadableImageError
-from cxr_reason.film.pixels import BIG_ENDIAN, DEFLATED, IMPLICIT, SYNTAXES
+from cxr_reason.film.elements import PIXEL_DATA, UNDEFINED_LENGTH, read_elements
+from cxr_reason.film.pixels import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, SYNTAXES
 from cxr_reason.film.quiet import quiet_pydicom
 
 PREAMBLE_BYTES = 128
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-META_START = b"\x02\x00\x00\x00UL\x04\x00"  # (0002,0000), where a file has no preamble
+_MAGIC = b"DICM"
+# Of the elements that a file or a data set may start with.
+_FIRST_REPRESENTATIONS = (b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM", b"DT", b"SQ")
 
 _SEQUENCES = (
     "AnatomicRegionSequence",
@@ -84,9 +86,23 @@ READ = (
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell whether `data` starts as a DICOM file, with or without the 128-byte preamble."""
-    magic = data[PREAMBLE_BYTES : PREAMBLE_BYTES + 4]
-    return magic == b"DICM" or data.startswith(META_START)
+    """Tell whether `data` starts as a DICOM file.
+
+    The 128-byte preamble and the file meta information may be missing.
+    """
+    return _dataset_start(data) is not None
+
+
+def _dataset_start(data: bytes) -> int | None:
+    """Return where the file meta information or, without one, the data set starts."""
+    if data[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == _MAGIC:
+        return PREAMBLE_BYTES + 4
+    if data.startswith(_MAGIC):
+        return 4
+    # A data set starts with group 0008, whose first elements are short.
+    is_bare = data[4:6] in _FIRST_REPRESENTATIONS and data[:2] in (b"\2\0", b"\x08\0", b"\0\x08")
+    is_implicit = data[:2] == b"\x08\0" and data[3:4] == b"\0" and data[5:8] == bytes(3)
+    return 0 if is_bare or is_implicit else None
 
 
 class Header:
@@ -118,7 +134,7 @@ class Header:
 
     def has_undefined_length(self, keyword: str) -> bool:
         """Tell whether a value has no length but a delimiter, as encapsulated pixel data have."""
-        return getattr(self._element(keyword), "length", 0) == _UNDEFINED_LENGTH
+        return getattr(self._element(keyword), "length", 0) == UNDEFINED_LENGTH
 
     def is_in_words(self, keyword: str) -> bool:
         """Tell whether bytes of the value are swapped in pairs by big endian (PS3.5 7.3)."""
@@ -177,11 +193,14 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
         TooLargeError: A deflated data set over `max_inflated_bytes` once inflated.
     """
     source = BytesIO(data)
-    source.seek(0 if data.startswith(META_START) else PREAMBLE_BYTES + 4)
+    source.seek(_dataset_start(data) or 0)
     with quiet_pydicom():
         try:
             meta = read_dataset(source, False, True, stop_when=_is_past_file_meta)
             syntax = Header(meta, transfer_syntax="").text("TransferSyntaxUID")
+            is_declared = bool(syntax)
+            if not is_declared:
+                syntax = _guess_syntax(data[source.tell() : source.tell() + 6])
             if syntax not in SYNTAXES:
                 raise UnreadableImageError(
                     "DICOM: no decoder for this transfer syntax; send the film uncompressed, or as "
@@ -189,21 +208,64 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
                 )
             if syntax == DEFLATED:
                 source = BytesIO(_inflate(data[source.tell() :], max_inflated_bytes))
-            dataset = read_dataset(
-                source,
-                is_implicit_VR=syntax == IMPLICIT,
-                is_little_endian=syntax != BIG_ENDIAN,
-                specific_tags=[Tag(keyword) for keyword in READ],
-            )
-            for keyword in _SEQUENCES:
-                dataset.get(Tag(keyword))  # parses a sequence, which may be damaged too
-            if not dataset:  # what pydicom returns when the file ends inside an element
-                raise EOFError
+            dataset, is_repaired = _read_elements(source, syntax)
         except (UnreadableImageError, TooLargeError):
             raise
         except Exception as error:
             raise UnreadableImageError("DICOM: header damaged or truncated") from error
-    return Header(dataset, transfer_syntax=syntax)
+    repairs = ("encoding_repaired",) if is_repaired or not is_declared else ()
+    return Header(dataset, transfer_syntax=syntax, repairs=repairs)
+
+
+def _guess_syntax(start: bytes) -> str:
+    """Tell the encoding of a data set without file meta information by its first element."""
+    if start[:1] == b"\0":
+        return BIG_ENDIAN
+    return EXPLICIT if start[4:6] in _FIRST_REPRESENTATIONS else IMPLICIT
+
+
+def _read_elements(source: BytesIO, syntax: str) -> tuple[Dataset, bool]:
+    """Return what `READ` names, and whether that took another reader than the standard's."""
+    start = source.tell()
+    is_implicit, is_little_endian = syntax == IMPLICIT, syntax != BIG_ENDIAN
+    failure: Exception | None = None
+    dataset = Dataset()
+    try:
+        dataset = read_dataset(
+            source,
+            is_implicit_VR=is_implicit,
+            is_little_endian=is_little_endian,
+            specific_tags=[Tag(keyword) for keyword in READ],
+        )
+        for keyword in _SEQUENCES:
+            dataset.get(Tag(keyword))  # parses a sequence, which may be damaged too
+    except MemoryError:
+        raise
+    except Exception as error:
+        failure = error
+    if failure is None and PIXEL_DATA in dataset:
+        return dataset, False
+    repaired = _read_leniently(source.getvalue()[start:], is_implicit, is_little_endian)
+    if repaired is not None:
+        return repaired, True
+    # An empty data set is what pydicom returns when the file ends inside an element.
+    if failure is not None or not dataset:
+        raise failure or EOFError
+    return dataset, False
+
+
+def _read_leniently(elements: bytes, is_implicit: bool, is_little_endian: bool) -> Dataset | None:
+    try:
+        dataset = read_elements(
+            elements,
+            is_implicit=is_implicit,
+            is_little_endian=is_little_endian,
+            wanted={Tag(keyword) for keyword in READ},
+            sequences={Tag(keyword) for keyword in _SEQUENCES},
+        )
+    except (ValueError, struct.error):
+        return None
+    return dataset if PIXEL_DATA in dataset else None
 
 
 def _is_past_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:

@@ -137,7 +137,8 @@ def _decode(raw: bytes, syntax: Syntax, layout: Layout) -> _Decoded:
         frame, is_as_declared = raw, False
     if is_stream(frame):
         decoded = _decode_frame(frame, layout, syntax)
-    elif syntax.kind == "rle":
+    elif syntax.kind == "rle" or _is_rle(frame, layout):
+        is_as_declared &= syntax.kind == "rle"
         decoded = _decode_rle(frame, layout)
     else:
         raise UnreadableImageError("DICOM: compressed pixel data is no stream of a known kind")
@@ -171,6 +172,12 @@ def _arrange(values: NDArray[Any], layout: Layout, is_planar: bool) -> NDArray[A
     if is_planar:
         return np.moveaxis(values.reshape(layout.samples, *shape), 0, -1)
     return values.reshape(*shape, layout.samples)
+
+
+def _is_rle(frame: bytes, layout: Layout) -> bool:
+    """Tell whether a frame starts with a plausible RLE header (PS3.5 G.5)."""
+    segments = layout.samples * layout.bits_allocated // 8
+    return frame.startswith(struct.pack("<2I", segments, 64))
 
 
 def _decode_rle(frame: bytes, layout: Layout) -> _Decoded:
