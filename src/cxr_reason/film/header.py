@@ -46,6 +46,7 @@ _PALETTE = tuple(
     for color in ("Red", "Green", "Blue")
     for part in ("Descriptor", "Data")
 )
+_NEEDED = (*IMAGE_ATTRIBUTES, "PixelData")
 READ = (
     *_SEQUENCES,
     *IMAGE_ATTRIBUTES,
@@ -243,10 +244,10 @@ def _read_elements(source: BytesIO, syntax: str) -> tuple[Dataset, bool]:
         raise
     except Exception as error:
         failure = error
-    if failure is None and PIXEL_DATA in dataset:
+    if failure is None and all(Tag(keyword) in dataset for keyword in _NEEDED):
         return dataset, False
     repaired = _read_leniently(source.getvalue()[start:], is_implicit, is_little_endian)
-    if repaired is not None:
+    if repaired is not None and (failure is not None or len(repaired) > len(dataset)):
         return repaired, True
     # An empty data set is what pydicom returns when the file ends inside an element.
     if failure is not None or not dataset:

@@ -73,8 +73,7 @@ def read_layout(header: Header, max_pixels: float) -> Layout:
         header.byte_order,
         samples=samples,
         is_planar=header.words("PlanarConfiguration")[:1] == [1],
-        # A High Bit below the stored bits cannot be: they are taken from bit 0.
-        shift=max(high_bit + 1 - stored, 0),
+        shift=high_bit + 1 - stored,
         swaps_bytes=allocated == 8 and header.is_in_words("PixelData"),
         is_encapsulated=header.has_undefined_length("PixelData"),
     )

@@ -42,7 +42,8 @@ class Layout(NamedTuple):
         byte_order: "<" or ">".
         samples: Samples per Pixel (0028,0002), 1 or 3.
         is_planar: Whether native samples are stored plane by plane (0028,0006).
-        shift: Bits below the stored ones: High Bit (0028,0102) + 1 - Bits Stored.
+        shift: Bits below the stored ones: High Bit (0028,0102) + 1 - Bits Stored. A negative one
+            cannot be, and counts as 0.
         swaps_bytes: Whether 8-bit pixels are in 16-bit words of big endian.
         is_encapsulated: Whether the pixel data has an undefined length, as fragments have.
     """
@@ -106,7 +107,7 @@ def decode_pixels(
         values = _one_of_equal_channels(decoded, layout)
     if values.shape != (layout.rows, layout.columns) or values.dtype.itemsize > 2:
         raise UnreadableImageError("DICOM: pixel data and header disagree about the size")
-    if layout.shift and decoded.bits > layout.bits_stored:
+    if layout.shift > 0 and decoded.bits > layout.bits_stored:
         values = _shifted(values, layout)
     if decoded.is_lossy and not layout.signed and values.dtype.kind == "u":
         # A lossy frame may ring past the stored range: masking would turn its brightest pixels
@@ -127,11 +128,14 @@ def number_values(values: NDArray[Any], layout: Layout) -> NDArray[np.uint16]:
 def _decode(raw: bytes, syntax: Syntax, layout: Layout) -> _Decoded:
     # What is there counts: fragments under a native syntax, or a bare frame under another one.
     native_bytes = _native_bytes(layout)
-    if layout.is_encapsulated or (syntax.kind != "native" and raw.startswith(_ITEM)):
+    is_native_size = len(raw) in (native_bytes, native_bytes + native_bytes % 2)
+    if layout.is_encapsulated or (
+        raw.startswith(_ITEM) and not (syntax.kind == "native" and is_native_size)
+    ):
         frame, is_as_declared = _join_fragments(raw), syntax.kind != "native"
     elif syntax.kind == "native":
         return _decode_native(raw, layout)
-    elif not is_stream(raw) and len(raw) in (native_bytes, native_bytes + native_bytes % 2):
+    elif not is_stream(raw) and is_native_size:
         return _decode_native(raw, layout)._replace(was_repaired=True)
     else:
         frame, is_as_declared = raw, False
