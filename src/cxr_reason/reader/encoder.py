@@ -6,7 +6,7 @@ engine's `encode` its model `vision`. In one process `FilmEncoder` joins them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,10 @@ import numpy.typing as npt
 from cxr_reason.engine.artifact import Manifest
 from cxr_reason.engine.base import Array, Engine
 from cxr_reason.film.info import FilmInfo
+from cxr_reason.film.picture import check_picture
 from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.kernels.preprocess import Grid, PixelBudget, fit_grid, preprocess
+from cxr_reason.kernels.preprocess.reference import unpatchify
 from cxr_reason.reader.film_cache import EncodedFilm
 
 
@@ -50,7 +52,7 @@ class FilmPreprocessor:
         return cls(PixelBudget(manifest.min_pixels, manifest.max_pixels))
 
     def __call__(self, data: bytes, digest: str | None = None) -> PreprocessedFilm:
-        """Decode and preprocess one film.
+        """Decode and preprocess one film, and look at the picture that results.
 
         Args:
             data: A DICOM, PNG or JPEG file, or a `data:` URL of one.
@@ -61,7 +63,9 @@ class FilmPreprocessor:
         """
         film = decode_radiograph(data, digest=digest)
         patches, grid = self.resize(film.pixels, film.display_table, film.pixel_aspect)
-        return PreprocessedFilm(patches, grid, film.info)
+        # The header may have said the same.
+        flags = dict.fromkeys((*film.info.flags, *check_picture(unpatchify(patches, grid))))
+        return PreprocessedFilm(patches, grid, replace(film.info, flags=tuple(flags)))
 
     def resize(
         self,
