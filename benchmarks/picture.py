@@ -1,9 +1,10 @@
 """What the look at the picture catches and misses, on films with known damage.
 
-    python -m cxr_reason.benchmarks.picture --films FOLDER [--output FILE]
+    python -m cxr_reason.benchmarks.picture --films FOLDER [--engine DIR] [--dicom FOLDER]
+        [--output FILE]
 
 `FOLDER` is that of `benchmarks/picture_fit.py`; only patients that its table was not fitted to are
-measured, and phantoms of the validation set. The last line is JSON. The thresholds of clipping and
+measured, and phantoms of the validation set. With an engine, `benchmarks/film_gate.py` as well. The last line is JSON. The thresholds of clipping and
 contrast were chosen on these same films; the table for turned and reversed films was not.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_reason.benchmarks import film_gate
 from cxr_reason.benchmarks.picture_fit import (
     CHEST,
     cut,
@@ -133,6 +135,8 @@ def main() -> None:
     """Measure, print a table and the JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--films", type=Path, required=True)
+    parser.add_argument("--engine", type=Path, help="measure the film gate with this engine")
+    parser.add_argument("--dicom", type=Path, help="DICOM files that are no chest films, for it")
     parser.add_argument("--output", type=Path, help="also write the JSON here")
     arguments = parser.parse_args()
     films = [
@@ -151,6 +155,8 @@ def main() -> None:
         pictures = [one for _, _, one in read_pictures(arguments.films, name)]
         if pictures:
             results.append(_count(name, None, pictures))
+    if arguments.engine is not None:
+        results += film_gate.measure(arguments.engine, arguments.films, arguments.dicom)
     report = make_report("picture", PACKAGES, results)
     if arguments.output is not None:
         arguments.output.write_text(report + "\n", encoding="utf-8")

@@ -48,6 +48,7 @@ def load(
     *,
     config: EngineConfig | None = None,
     calibration: str | os.PathLike[str] | None = None,
+    film_gate: str | os.PathLike[str] | None = None,
     timeout_s: float = ReadingSettings.timeout_s,
 ) -> Client:
     """Load an engine into this process and return a client that uses it.
@@ -56,6 +57,7 @@ def load(
         engine: Folder made by `cxr-reason build`.
         config: How the engine runs: threads, requests that decode together, memory.
         calibration: File of thresholds for readings with several traces (docs/engine.md).
+        film_gate: File by which films that are no frontal chest film get a flag (docs/engine.md).
         timeout_s: Seconds for one request.
 
     Returns:
@@ -63,13 +65,14 @@ def load(
 
     Raises:
         ArtifactError: The folder is not an engine that this release can run.
-        BadRequestError: The file is not a calibration, or `timeout_s` is not over 0.
+        BadRequestError: A file is not a calibration, or no film gate of the engine's checkpoint,
+            or `timeout_s` is not over 0.
     """
     from cxr_reason.client import Client
     from cxr_reason.client.local_transport import LocalTransport
 
     timeout_s = check_setting("timeout_s", timeout_s)  # before the engine takes its time
-    transport = LocalTransport.open(engine, config, calibration)
+    transport = LocalTransport.open(engine, config, calibration, film_gate)
     return Client(timeout_s=timeout_s, transport=transport)
 
 

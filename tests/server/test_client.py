@@ -125,7 +125,7 @@ def test_ensemble_over_http_takes_a_data_url(server):
     from PIL import Image
 
     file = BytesIO()
-    Image.new("L", (300, 200), 90).save(file, "png")
+    Image.linear_gradient("L").resize((300, 200)).save(file, "png")
     url = f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
     answers = post(server, "cxr_reasoning", {"prompt": "count 2", "image": url, "seed": 5})
     reading = json.loads(answers[-1]["reading"])

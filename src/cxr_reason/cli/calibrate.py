@@ -1,4 +1,4 @@
-"""`cxr-reason calibrate`: films with known labels → the thresholds of a finding's state."""
+"""`cxr-reason calibrate`: known films → thresholds of a finding's state, and what a film is."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from cxr_reason.cli.evaluation_run import (
     Subject,
     Temperature,
     check_subject,
+    make_film_gate,
     read_films,
 )
 from cxr_reason.errors import BadRequestError
@@ -32,7 +33,16 @@ from cxr_reason.settings import SETTINGS, TEMPERATURE_OF_SEVERAL_TRACES, Reading
 
 def calibrate(
     data: Data,
-    output: Annotated[Path, typer.Option(help="File to write, for `--calibration` of serve.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Thresholds to write, for `--calibration` of serve.")
+    ] = None,
+    film_gate: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write for `--film-gate` of serve, which flags what is no frontal chest "
+            "film. Needs --engine and 200 films; labels do not matter."
+        ),
+    ] = None,
     checkpoint: Checkpoint = None,
     engine: EngineDir = None,
     server: Server = None,
@@ -55,6 +65,8 @@ def calibrate(
 ) -> None:
     """Choose the thresholds by which readings with several traces call a finding present.
 
+    With --film-gate, describe the films as well, so that what looks unlike them gets a flag.
+
     The films must not be a test set: thresholds chosen on it would make it look better than it is.
     Needs the extra `evaluate`; with --checkpoint also `build`. See docs/engine.md.
 
@@ -62,22 +74,34 @@ def calibrate(
     """
     subject = Subject(data, checkpoint, engine, server, limit, prompt, max_batch, device, resume)
     check_subject(subject, what="calibrate")
+    files = [file for file in (output, film_gate) if file is not None]
+    if not files:
+        raise BadRequestError("calibrate: nothing to write; give --output, --film-gate or both")
+    if film_gate is not None and engine is None:
+        raise BadRequestError("film_gate: made from an engine's visual tokens; give --engine")
     # What these import comes with the extra.
     from cxr_reason.evaluation.calibrate import calibrate as choose_thresholds
     from cxr_reason.evaluation.calibrate import write_calibration
     from cxr_reason.evaluation.cases import parse_source
     from cxr_reason.evaluation.evaluate import EvaluationSettings
+    from cxr_reason.reader.film_gate import write_film_gate
 
     if parse_source(data).split == "test":
         raise BadRequestError(
             "data: a test split; give another one, such as phantoms:validation", param="data"
         )
-    if not output.absolute().parent.is_dir():
+    if not all(file.absolute().parent.is_dir() for file in files):
         raise BadRequestError("output: its folder does not exist; make it, or give another")
+    console = Console(highlight=False, emoji=False)  # `:train` of a source is no emoji
+    if film_gate is not None:
+        gate = make_film_gate(subject, seed)
+        write_film_gate(gate, film_gate)
+        console.print(f"film gate from {gate.source}: {film_gate}")
+    if output is None:
+        return
     settings = EvaluationSettings(num_traces, temperature, max_tokens, seed, faithfulness=0)
     evaluation, origin = read_films(subject, settings)
     source = f"{evaluation.num_films} films of {origin['data']}, {num_traces} traces each"
     calibration = choose_thresholds(evaluation.sample, source)
     write_calibration(calibration, output)
-    console = Console(highlight=False)
     console.print(f"thresholds of {len(calibration.thresholds)} labels from {source}: {output}")

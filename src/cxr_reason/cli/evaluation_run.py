@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cxr_reason.engine.base import Engine
     from cxr_reason.evaluation.backends import FilmReader
     from cxr_reason.evaluation.evaluate import Evaluation, EvaluationSettings
+    from cxr_reason.reader.film_gate import FilmGate
 
 Data = Annotated[
     str,
@@ -127,6 +128,22 @@ def read_films(subject: Subject, settings: EvaluationSettings) -> tuple[Evaluati
         "settings": {**asdict(settings), "prompt": subject.prompt, "limit": subject.limit},
     }
     return evaluation, origin
+
+
+def make_film_gate(subject: Subject, seed: int) -> FilmGate:
+    """Encode the films of a subject with its engine, and describe their visual tokens."""
+    from cxr_reason.engine.backend import VISION
+    from cxr_reason.engine.registry import load_engine
+    from cxr_reason.evaluation.cases import load_cases, parse_source
+    from cxr_reason.evaluation.film_gate import encode_films, fit_film_gate
+
+    assert subject.engine is not None
+    source = parse_source(subject.data)
+    with load_engine(subject.engine, parts={VISION}) as engine, _progress() as progress:
+        cases = load_cases(source, subject.limit, seed=seed)
+        pooled = encode_films(engine, cases, lambda *done: progress("encoding films", *done))
+        digest = engine.manifest.checkpoint_digest
+    return fit_film_gate(pooled, digest, f"{len(pooled)} films of {source.name}")
 
 
 def _open_reader(subject: Subject) -> FilmReader:

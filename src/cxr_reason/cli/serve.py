@@ -9,8 +9,10 @@ import typer
 from rich.console import Console
 
 from cxr_reason.cli.process import running_server
+from cxr_reason.engine.artifact import read_manifest
 from cxr_reason.engine.config import EngineConfig
 from cxr_reason.errors import ServerError
+from cxr_reason.reader.film_gate import read_film_gate
 from cxr_reason.reading.consensus import read_calibration
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.settings import ServingSettings
@@ -57,6 +59,13 @@ def serve(
             help="Thresholds for several traces, written by `cxr-reason evaluate --calibration`."
         ),
     ] = None,
+    film_gate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Flags what is no frontal chest film; written by "
+            "`cxr-reason calibrate --film-gate`."
+        ),
+    ] = None,
     log_file: Annotated[
         Path | None, typer.Option(help="Keep the server's log in this file.")
     ] = None,
@@ -78,7 +87,10 @@ def serve(
     )
     if calibration is not None:
         read_calibration(calibration)  # now, not in the server's log
-    settings = ServingSettings(engine_dir, config, film_cache_mib, calibration)
+    if film_gate is not None:
+        digest = read_manifest(engine_dir).checkpoint_digest
+        read_film_gate(film_gate).check_checkpoint(digest)
+    settings = ServingSettings(engine_dir, config, film_cache_mib, calibration, film_gate)
     addresses = Addresses(host, http_port, grpc_port, metrics_port)
     with running_server(console, settings, addresses, log_file) as server:
         console.print(f"gRPC     {server.grpc_address}", highlight=False)

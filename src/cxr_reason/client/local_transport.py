@@ -43,6 +43,7 @@ class LocalTransport(Transport):
         folder: str | os.PathLike[str],
         config: EngineConfig | None = None,
         calibration: str | os.PathLike[str] | None = None,
+        film_gate: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Load an engine artifact.
 
@@ -50,20 +51,23 @@ class LocalTransport(Transport):
             folder: The artifact.
             config: How it runs.
             calibration: File of thresholds for readings with several traces.
+            film_gate: File by which films that are no frontal chest film get a flag.
 
         Raises:
             MissingExtraError: The extra `engine` is not installed.
             ArtifactError: The folder is not an engine that this release can run.
-            BadRequestError: The file is not a calibration.
+            BadRequestError: A file is not a calibration, or no film gate of this checkpoint.
         """
         try:
+            from cxr_reason.reader.film_gate import read_film_gate
             from cxr_reason.reader.local import LocalReader
         except ModuleNotFoundError:
             require("engine", what="load")
             raise
 
         meaning = UNCALIBRATED if calibration is None else read_calibration(Path(calibration))
-        return cls(LocalReader.open(Path(folder), config, calibration=meaning))
+        gate = None if film_gate is None else read_film_gate(Path(film_gate))
+        return cls(LocalReader.open(Path(folder), config, calibration=meaning, film_gate=gate))
 
     @property
     def address(self) -> str:

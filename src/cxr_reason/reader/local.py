@@ -13,6 +13,7 @@ from cxr_reason.engine.registry import load_engine
 from cxr_reason.reader.cancellation import Cancellation
 from cxr_reason.reader.encoder import FilmEncoder
 from cxr_reason.reader.film_cache import DEFAULT_FILM_CACHE_MIB, FilmCache
+from cxr_reason.reader.film_gate import FilmGate
 from cxr_reason.reader.reader import Part, Reader
 from cxr_reason.reader.request import ReadRequest, Value, shorten
 from cxr_reason.reader.threads import RequestThreads
@@ -28,6 +29,10 @@ class LocalReader:
         config: Its places: requests that decode together, and that may wait.
         film_cache_mib: Memory for encoded films, in MiB; 0 keeps none.
         calibration: Thresholds for the states of findings with several traces.
+        film_gate: Flags films that are no frontal chest film; None flags none.
+
+    Raises:
+        BadRequestError: The film gate was made with another checkpoint.
     """
 
     def __init__(
@@ -37,11 +42,12 @@ class LocalReader:
         *,
         film_cache_mib: int = DEFAULT_FILM_CACHE_MIB,
         calibration: Calibration = UNCALIBRATED,
+        film_gate: FilmGate | None = None,
     ) -> None:
         self._engine = engine
         self._threads = RequestThreads(config or EngineConfig())
         self._reader = Reader(
-            engine, FilmEncoder(engine), FilmCache(film_cache_mib * 2**20), calibration
+            engine, FilmEncoder(engine), FilmCache(film_cache_mib * 2**20), calibration, film_gate
         )
 
     @classmethod
@@ -52,10 +58,21 @@ class LocalReader:
         *,
         film_cache_mib: int = DEFAULT_FILM_CACHE_MIB,
         calibration: Calibration = UNCALIBRATED,
+        film_gate: FilmGate | None = None,
     ) -> LocalReader:
         """Load an engine artifact. See `load_engine` and the class for arguments and errors."""
         engine = load_engine(folder, config)
-        return cls(engine, config, film_cache_mib=film_cache_mib, calibration=calibration)
+        try:
+            return cls(
+                engine,
+                config,
+                film_cache_mib=film_cache_mib,
+                calibration=calibration,
+                film_gate=film_gate,
+            )
+        except BaseException:
+            engine.close()
+            raise
 
     def start(
         self,

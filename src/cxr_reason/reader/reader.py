@@ -14,9 +14,11 @@ from cxr_reason.engine.base import (
     SamplingParams,
 )
 from cxr_reason.errors import RequestCancelledError, UnknownFilmError
+from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.source import hash_film
 from cxr_reason.reader.cancellation import Cancellation
 from cxr_reason.reader.film_cache import EncodedFilm, FilmCache
+from cxr_reason.reader.film_gate import NOT_FRONTAL_CHEST, FilmGate
 from cxr_reason.reader.request import ReadRequest
 from cxr_reason.reading.consensus import UNCALIBRATED, Calibration
 from cxr_reason.reading.reading import Provenance, Reading, make_reading
@@ -49,6 +51,10 @@ class Reader:
             `FilmEncoder`, or the models of a server that do the same.
         cache: Films that came as a file.
         calibration: Thresholds for the states of findings with several traces.
+        film_gate: Flags films that are no frontal chest film; None flags none.
+
+    Raises:
+        BadRequestError: The film gate was made with another checkpoint.
     """
 
     def __init__(
@@ -57,11 +63,15 @@ class Reader:
         encode_film: Callable[[bytes, str], EncodedFilm],
         cache: FilmCache,
         calibration: Calibration = UNCALIBRATED,
+        film_gate: FilmGate | None = None,
     ) -> None:
+        if film_gate is not None:
+            film_gate.check_checkpoint(engine.manifest.checkpoint_digest)
         self._engine = engine
         self._encode_film = encode_film
         self._cache = cache
         self._calibration = calibration
+        self._film_gate = film_gate
 
     def answer(
         self,
@@ -149,7 +159,7 @@ class Reader:
                 )
                 for output in outputs
             ],
-            film=film.info if film else None,
+            film=self._look_at(film) if film else None,
             usage=_sum_usage(generations),
             provenance=self._provenance(request),
             calibration=self._calibration,
@@ -168,6 +178,13 @@ class Reader:
         # Not kept: here the caller says which film the visual tokens belong to, and a wrong
         # record must not answer for another caller's film.
         return request.encoded
+
+    def _look_at(self, film: EncodedFilm) -> FilmInfo:
+        """Return the film's record, with the flag of the gate where its tokens lie outside."""
+        gate, info = self._film_gate, film.info
+        if gate is None or not gate.is_outside(film.visual.tokens):
+            return info
+        return replace(info, flags=(*info.flags, NOT_FRONTAL_CHEST))
 
     def _provenance(self, request: ReadRequest) -> Provenance:
         manifest, settings = self._engine.manifest, request.settings

@@ -37,6 +37,7 @@ from cxr_reason.film.info import FilmInfo
 from cxr_reason.reader.cancellation import Cancellation
 from cxr_reason.reader.failures import as_cxr_error
 from cxr_reason.reader.film_cache import EncodedFilm, FilmCache
+from cxr_reason.reader.film_gate import read_film_gate
 from cxr_reason.reader.reader import Part, Reader
 from cxr_reason.reader.request import ReadRequest, Value
 from cxr_reason.reader.threads import RequestThreads
@@ -64,7 +65,8 @@ class StreamingModel:
         self._films = FilmCache(settings.film_cache_mib * 2**20)
         path = settings.calibration
         calibration = read_calibration(path) if path else UNCALIBRATED
-        self._reader = Reader(engine, self._encode_film, self._films, calibration)
+        gate = read_film_gate(settings.film_gate) if settings.film_gate else None
+        self._reader = Reader(engine, self._encode_film, self._films, calibration, gate)
         self._threads = RequestThreads(settings.engine_config)
         self._watcher = CancellationWatcher()
         # By request id. An entry is removed when its request ends.

@@ -1,0 +1,50 @@
+"""`load(engine, film_gate=FILE)`: the flag in the reading."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cxr_reason
+from cxr_reason.engine.artifact import read_manifest
+from cxr_reason.errors import BadRequestError
+from cxr_reason.reader.film_gate import NOT_FRONTAL_CHEST, FilmGate, write_film_gate
+
+
+def make_gate(engine_dir: Path, threshold: float) -> FilmGate:
+    manifest = read_manifest(engine_dir)
+    hidden = manifest.shape.hidden_size
+    return FilmGate(
+        mean=np.zeros(hidden),
+        directions=np.eye(1, hidden),
+        variances=np.ones(1),
+        rest_variance=1.0,
+        threshold=threshold,
+        false_alarm_rate=0.01,
+        checkpoint_digest=manifest.checkpoint_digest,
+        source="a test",
+    )
+
+
+@pytest.mark.parametrize(("threshold", "is_flagged"), [(1e-9, True), (1e9, False)])
+def test_flag_is_in_the_reading(
+    engine_dir: Path, rg1_path: Path, tmp_path: Path, threshold: float, is_flagged: bool
+) -> None:
+    path = tmp_path / "gate.npz"
+    write_film_gate(make_gate(engine_dir, threshold), path)
+    with cxr_reason.load(engine_dir, film_gate=path) as reader:
+        # Twice: the second time the film comes out of the cache.
+        for _ in range(2):
+            film = reader.read(rg1_path, max_tokens=2).film
+            assert film is not None
+            assert (NOT_FRONTAL_CHEST in film.flags) == is_flagged
+
+
+def test_gate_of_another_checkpoint(engine_dir: Path, tmp_path: Path) -> None:
+    gate = replace(make_gate(engine_dir, 1.0), checkpoint_digest="0" * 64)
+    write_film_gate(gate, tmp_path / "gate.npz")
+    with pytest.raises(BadRequestError, match="made with checkpoint 000000000000"):
+        cxr_reason.load(engine_dir, film_gate=tmp_path / "gate.npz")
