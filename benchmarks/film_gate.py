@@ -62,7 +62,7 @@ def measure(engine_dir: Path, films: Path, dicoms: Path | None) -> list[dict[str
         # Once more through the preprocessing, as damaged pictures are, so that they are alike.
         known = encode(picture for is_fitted, picture in frontal if is_fitted)
         unseen = [picture for is_fitted, picture in frontal if not is_fitted]
-        gate = fit_film_gate(known, engine.manifest.checkpoint_digest, "even patients")
+        gate = fit_film_gate(known, engine.manifest, "even patients")
         upright = gate.distances(encode(unseen))
         groups = {
             "upright films of other patients": upright,

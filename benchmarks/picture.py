@@ -5,8 +5,8 @@
 
 `FOLDER` is that of `benchmarks/picture_fit.py`; only patients that its table was not fitted to are
 measured, and phantoms of the validation set. With an engine, `benchmarks/film_gate.py` as well. The
-last line is JSON. The thresholds of clipping and contrast were chosen on these same films; the table
-for turned and reversed films was not.
+last line is JSON. The thresholds of clipping and contrast were chosen on these same films; the
+table for turned and reversed films was not.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def make_gate(engine_dir: Path, threshold: float) -> FilmGate:
         threshold=threshold,
         false_alarm_rate=0.01,
         checkpoint_digest=manifest.checkpoint_digest,
+        max_pixels=manifest.max_pixels,
         source="a test",
     )
 
@@ -43,8 +45,9 @@ def test_flag_is_in_the_reading(
             assert (NOT_FRONTAL_CHEST in film.flags) == is_flagged
 
 
-def test_gate_of_another_checkpoint(engine_dir: Path, tmp_path: Path) -> None:
-    gate = replace(make_gate(engine_dir, 1.0), checkpoint_digest="0" * 64)
+@pytest.mark.parametrize("other", [{"checkpoint_digest": "0" * 64}, {"max_pixels": 28 * 28}])
+def test_gate_of_another_engine(engine_dir: Path, tmp_path: Path, other: dict[str, Any]) -> None:
+    gate = replace(make_gate(engine_dir, 1.0), **other)
     write_film_gate(gate, tmp_path / "gate.npz")
-    with pytest.raises(BadRequestError, match="made with checkpoint 000000000000"):
+    with pytest.raises(BadRequestError, match="film gate: made with checkpoint"):
         cxr_reason.load(engine_dir, film_gate=tmp_path / "gate.npz")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,8 @@ def test_a_folder_that_is_not_an_engine_is_refused_before_anything_starts(tmp_pa
 
 def test_settings_travel_through_the_environment(tmp_path):
     settings = ServingSettings(tmp_path, EngineConfig(max_batch=3), film_cache_mib=5)
+    assert ServingSettings.from_environment(settings.to_environment()) == settings
+    settings = replace(settings, calibration=tmp_path / "c.json", film_gate=tmp_path / "g.npz")
     assert ServingSettings.from_environment(settings.to_environment()) == settings
     with pytest.raises(ServerError, match="CXR_ENGINE is not set"):
         ServingSettings.from_environment({})

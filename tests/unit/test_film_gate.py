@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from cxr_reason.evaluation.film_gate import MIN_FILMS, fit_film_gate
 from cxr_reason.reader.film_gate import FilmGate, pool, read_film_gate, write_film_gate
 
 HIDDEN = 32
-DIGEST = "d" * 64
+MANIFEST = SimpleNamespace(checkpoint_digest="d" * 64, max_pixels=50_176)
 
 
 def draw(count: int, seed: int) -> np.ndarray:
@@ -24,7 +26,7 @@ def draw(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def gate() -> FilmGate:
-    return fit_film_gate(draw(1_000, 0), DIGEST, "1000 films of a test")
+    return fit_film_gate(draw(1_000, 0), MANIFEST, "1000 films of a test")
 
 
 def test_false_alarms_are_as_stated(gate: FilmGate) -> None:
@@ -44,7 +46,7 @@ def test_distance_is_that_of_mahalanobis(gate: FilmGate) -> None:
 
 def test_with_few_films_the_rest_counts_too() -> None:
     points = np.concatenate([draw(MIN_FILMS, 3), np.zeros((MIN_FILMS, 480))], axis=1)
-    gate = fit_film_gate(points, DIGEST, "")
+    gate = fit_film_gate(points, MANIFEST, "")
     strange = points[:1].copy()
     strange[:, -1] = 3.0  # where no film spreads
     assert gate.distances(points[:1])[0] < gate.threshold < gate.distances(strange)[0]
@@ -66,15 +68,16 @@ def test_what_is_written_can_be_read(gate: FilmGate, tmp_path: Path) -> None:
     assert np.allclose(read.distances(draw(9, 5)), gate.distances(draw(9, 5)), rtol=1e-3)
 
 
-def test_other_checkpoints_are_refused(gate: FilmGate) -> None:
-    gate.check_checkpoint(DIGEST)
-    with pytest.raises(BadRequestError, match=r"made with checkpoint d{12}, .* e{12};"):
-        gate.check_checkpoint("e" * 64)
+@pytest.mark.parametrize("other", [{"checkpoint_digest": "e" * 64}, {"max_pixels": 784}])
+def test_other_engines_are_refused(gate: FilmGate, other: dict[str, Any]) -> None:
+    gate.check_engine(MANIFEST)
+    with pytest.raises(BadRequestError, match=r"checkpoint d{12} and 50176 pixels, .*; make one"):
+        gate.check_engine(SimpleNamespace(**{**vars(MANIFEST), **other}))
 
 
 def test_too_few_films() -> None:
     with pytest.raises(DataError, match=f"{MIN_FILMS - 1} usable frontal films"):
-        fit_film_gate(draw(MIN_FILMS - 1, 0), DIGEST, "")
+        fit_film_gate(draw(MIN_FILMS - 1, 0), MANIFEST, "")
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 no archive", b"{}", b"\x93NUMPY", None])

@@ -142,8 +142,8 @@ def make_film_gate(subject: Subject, seed: int) -> FilmGate:
     with load_engine(subject.engine, parts={VISION}) as engine, _progress() as progress:
         cases = load_cases(source, subject.limit, seed=seed)
         pooled = encode_films(engine, cases, lambda *done: progress("encoding films", *done))
-        digest = engine.manifest.checkpoint_digest
-    return fit_film_gate(pooled, digest, f"{len(pooled)} films of {source.name}")
+        manifest = engine.manifest
+    return fit_film_gate(pooled, manifest, f"{len(pooled)} films of {source.name}")
 
 
 def _open_reader(subject: Subject) -> FilmReader:

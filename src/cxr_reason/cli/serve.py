@@ -88,8 +88,7 @@ def serve(
     if calibration is not None:
         read_calibration(calibration)  # now, not in the server's log
     if film_gate is not None:
-        digest = read_manifest(engine_dir).checkpoint_digest
-        read_film_gate(film_gate).check_checkpoint(digest)
+        read_film_gate(film_gate).check_engine(read_manifest(engine_dir))
     settings = ServingSettings(engine_dir, config, film_cache_mib, calibration, film_gate)
     addresses = Addresses(host, http_port, grpc_port, metrics_port)
     with running_server(console, settings, addresses, log_file) as server:

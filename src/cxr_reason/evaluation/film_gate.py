@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cxr_reason.engine.artifact import Manifest
 from cxr_reason.engine.base import Engine
 from cxr_reason.errors import DataError
 from cxr_reason.evaluation.cases import Case
@@ -51,7 +52,7 @@ def encode_films(
 
 
 def fit_film_gate(
-    pooled: Floats, checkpoint_digest: str, source: str, rate: float = FALSE_ALARM_RATE
+    pooled: Floats, manifest: Manifest, source: str, rate: float = FALSE_ALARM_RATE
 ) -> FilmGate:
     """Describe the cloud and choose the threshold.
 
@@ -60,7 +61,7 @@ def fit_film_gate(
 
     Args:
         pooled: `encode_films`, float64 `[n, hidden]`.
-        checkpoint_digest: Of the engine that encoded them.
+        manifest: Of the engine that encoded them.
         source: What they are, without a path.
         rate: Share of frontal films that may be flagged, over 0 and under 1.
 
@@ -75,7 +76,7 @@ def fit_film_gate(
     fold = np.random.Generator(np.random.Philox(0)).permutation(len(pooled)) % _FOLDS
     held_out = np.concatenate(
         [
-            _describe(pooled[fold != one], 1.0, rate, checkpoint_digest, source).distances(
+            _describe(pooled[fold != one], 1.0, rate, manifest, source).distances(
                 pooled[fold == one]
             )
             for one in range(_FOLDS)
@@ -84,11 +85,11 @@ def fit_film_gate(
     # The distance that no more than `rate` of new films exceed, were they drawn alike.
     rank = min(len(held_out), math.ceil((len(held_out) + 1) * (1.0 - rate)))
     threshold = float(np.sort(held_out)[rank - 1])
-    return _describe(pooled, threshold, rate, checkpoint_digest, source)
+    return _describe(pooled, threshold, rate, manifest, source)
 
 
 def _describe(
-    pooled: Floats, threshold: float, rate: float, checkpoint_digest: str, source: str
+    pooled: Floats, threshold: float, rate: float, manifest: Manifest, source: str
 ) -> FilmGate:
     mean = pooled.mean(0)
     _, scales, directions = np.linalg.svd(pooled - mean, full_matrices=False)
@@ -104,6 +105,7 @@ def _describe(
         rest_variance=rest + floor,
         threshold=threshold,
         false_alarm_rate=rate,
-        checkpoint_digest=checkpoint_digest,
+        checkpoint_digest=manifest.checkpoint_digest,
+        max_pixels=manifest.max_pixels,
         source=source,
     )

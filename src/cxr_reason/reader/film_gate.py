@@ -2,7 +2,8 @@
 
 The mean of a film's visual tokens is one point; frontal films of the kind that the user has lie in
 a cloud, and what is something else lies outside. The file that describes the cloud is made by
-`cxr-reason calibrate --film-gate` (`evaluation/film_gate.py`) and holds for one checkpoint.
+`cxr-reason calibrate --film-gate` (`evaluation/film_gate.py`) and holds for one checkpoint and one
+pixel budget: the same films at three quarters of the side lie outside.
 Mahalanobis distance: Lee et al. 2018, arXiv 1807.03888.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_reason.engine.artifact import Manifest
 from cxr_reason.errors import BadRequestError
 
 NOT_FRONTAL_CHEST = "not_frontal_chest"
@@ -42,6 +44,7 @@ class FilmGate:
         threshold: Largest squared distance of a frontal film.
         false_alarm_rate: Share of frontal films that are farther out.
         checkpoint_digest: Of the checkpoint whose visual tokens these are.
+        max_pixels: Of the engine's pixel budget.
         source: The films that it was made of.
     """
 
@@ -52,6 +55,7 @@ class FilmGate:
     threshold: float
     false_alarm_rate: float
     checkpoint_digest: str
+    max_pixels: int
     source: str
 
     def distances(self, pooled: Floats) -> Floats:
@@ -74,16 +78,19 @@ class FilmGate:
         """
         return not self.distances(pool(tokens)[None])[0] <= self.threshold
 
-    def check_checkpoint(self, digest: str) -> None:
-        """Check that the visual tokens of a checkpoint are those of this gate.
+    def check_engine(self, manifest: Manifest) -> None:
+        """Check that an engine's visual tokens are those of this gate.
 
         Raises:
-            BadRequestError: Another checkpoint.
+            BadRequestError: Another checkpoint, or another pixel budget.
         """
-        if digest != self.checkpoint_digest:
+        ours = (self.checkpoint_digest, self.max_pixels)
+        if ours != (manifest.checkpoint_digest, manifest.max_pixels):
             raise BadRequestError(
-                f"film gate: made with checkpoint {self.checkpoint_digest[:12]}, and the engine "
-                f"has {digest[:12]}; make one with `cxr-reason calibrate --film-gate`",
+                f"film gate: made with checkpoint {self.checkpoint_digest[:12]} and "
+                f"{self.max_pixels} pixels, and the engine has "
+                f"{manifest.checkpoint_digest[:12]} and {manifest.max_pixels}; make one for it "
+                "with `cxr-reason calibrate --film-gate`",
                 param="film_gate",
             )
 
@@ -128,6 +135,7 @@ def read_film_gate(path: Path) -> FilmGate:
             and all(np.isfinite(array).all() for array in arrays.values())
             and min(*gate.variances, gate.rest_variance, gate.threshold) > 0.0
             and isinstance(gate.checkpoint_digest, str)
+            and isinstance(gate.max_pixels, int)
         )
     except _UNREADABLE as error:
         raise _not_a_gate(path) from error

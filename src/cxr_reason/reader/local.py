@@ -32,7 +32,7 @@ class LocalReader:
         film_gate: Flags films that are no frontal chest film; None flags none.
 
     Raises:
-        BadRequestError: The film gate was made with another checkpoint.
+        BadRequestError: The film gate was made with another checkpoint or pixel budget.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class Reader:
         film_gate: Flags films that are no frontal chest film; None flags none.
 
     Raises:
-        BadRequestError: The film gate was made with another checkpoint.
+        BadRequestError: The film gate was made with another checkpoint or pixel budget.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Reader:
         film_gate: FilmGate | None = None,
     ) -> None:
         if film_gate is not None:
-            film_gate.check_checkpoint(engine.manifest.checkpoint_digest)
+            film_gate.check_engine(engine.manifest)
         self._engine = engine
         self._encode_film = encode_film
         self._cache = cache
