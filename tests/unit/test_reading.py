@@ -61,7 +61,7 @@ READING = reading_of(TEXT)
 
 def test_reading_holds_the_whole_trace() -> None:
     assert READING.outcome == "complete"
-    assert READING.issues == ("unknown_label",)
+    assert READING.issues == ("unknown_label", "language_unknown")
     assert [finding.label for finding in READING.findings if finding.in_answer] == ["Edema"]
     assert READING.unknown_labels == ("Gout",)
     assert READING.reasoning == "Größe «≥ 5 mm»."

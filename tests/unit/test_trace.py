@@ -382,6 +382,22 @@ CASES = [
     Case("free-text-names-no-findings", "Edema, Fracture", FREE_TEXT, answer="Edema, Fracture"),
     Case("free-text-with-foreign-tags", "<b>Edema</b>", FREE_TEXT, answer="<b>Edema</b>"),
     Case("tags-are-case-sensitive", "<Think>x</Think>", FREE_TEXT, answer="<Think>x</Think>"),
+    Case(
+        "another-language",
+        "<think>Kein Pneumothorax.</think><answer>No Finding</answer>",
+        COMPLETE,
+        reasoning="Kein Pneumothorax.",
+        answer="No Finding",
+        labels=("No Finding",),
+        issues=(Issue.LANGUAGE_UNKNOWN,),
+    ),
+    Case(
+        "free-text-in-another-language",
+        "Pas de pneumothorax.",
+        FREE_TEXT,
+        answer="Pas de pneumothorax.",
+        issues=(Issue.LANGUAGE_UNKNOWN,),
+    ),
     Case("empty", "", FREE_TEXT),
     Case("only-tags", "<think></think><answer>", MALFORMED, issues=(MISSING, Issue.EMPTY_ANSWER)),
 ]

@@ -11,9 +11,10 @@ from dataclasses import replace
 from cxr_reason.findings import LABELS
 from cxr_reason.reading.audit import Finding, collect_stated, find_evidence
 from cxr_reason.statements import Polarity, Statement, find_statements
-from cxr_reason.statements.sentences import film_spans, split_sentences
+from cxr_reason.statements.language import Language, judge_sentence, settle
+from cxr_reason.statements.sentences import MARKS, film_sentences
 
-_ENDS = frozenset(".!?\n")
+_ENDS = frozenset(f"{MARKS}\n")
 
 
 class FindingTracker:
@@ -23,6 +24,7 @@ class FindingTracker:
         self._text = ""
         self._has_open_end = False
         self._read: dict[tuple[int, int], tuple[Statement, ...]] = {}
+        self._languages: dict[tuple[int, int], Language] = {}
         self._statuses: dict[str, Polarity] = {}
 
     def feed(self, text: str) -> list[Finding]:
@@ -34,29 +36,36 @@ class FindingTracker:
             self._has_open_end |= ends
             return []
         self._has_open_end = ends
-        return self._update(self._sentences()[:-1])
+        return self._update(list(film_sentences(self._text)), is_open=True)
 
     def close(self) -> list[Finding]:
         """The reasoning has ended; return as `feed` does."""
-        return self._update(self._sentences())
+        return self._update(list(film_sentences(self._text)), is_open=False)
 
-    def _sentences(self) -> list[tuple[int, int]]:
-        return [
-            (part_start + start, part_start + end)
-            for part_start, part_end in film_spans(self._text)
-            for start, end in split_sentences(self._text[part_start:part_end])
+    def _update(self, sentences: list[tuple[int, int]], *, is_open: bool) -> list[Finding]:
+        """Read the sentences that are new; where the text is open, the last one has not ended."""
+        ended = sentences[:-1] if is_open else sentences
+        for start, end in ended:
+            if (start, end) not in self._read:
+                sentence = self._text[start:end]
+                self._languages[start, end] = judge_sentence(sentence)
+                self._read[start, end] = tuple(
+                    replace(statement, sentence_start=start, sentence_end=end)
+                    for statement in find_statements(sentence)
+                )
+        languages = [self._languages[span] for span in ended]
+        # A sentence that does not tell its language waits until another one does, or for the end.
+        # The words of the one that has not ended tell it too, except the last: "the" of "thorax".
+        languages += [
+            judge_sentence(self._text[start:end].rpartition(" ")[0])
+            for start, end in sentences[len(ended) :]
         ]
-
-    def _update(self, sentences: list[tuple[int, int]]) -> list[Finding]:
-        new = [span for span in sentences if span not in self._read]
-        if not new:
-            return []
-        for start, end in new:
-            self._read[start, end] = tuple(
-                replace(statement, sentence_start=start, sentence_end=end)
-                for statement in find_statements(self._text[start:end])
-            )
-        statements = [item for span in sentences for item in self._read[span]]
+        statements = [
+            item
+            for span, language in zip(ended, settle(languages), strict=False)
+            if language == "english" or (language == "open" and not is_open)
+            for item in self._read[span]
+        ]
         statuses = collect_stated(statements)
         changed = [
             label

@@ -15,6 +15,7 @@ from typing import Literal
 
 from cxr_reason.findings import NO_FINDING, split_answer
 from cxr_reason.prompts import REFUSAL
+from cxr_reason.statements.language import has_other_language
 
 Section = Literal["reasoning", "answer", "other"]
 Ending = Literal["stop", "length"]
@@ -39,6 +40,8 @@ class Issue(str, Enum):
     EMPTY_ANSWER = "empty_answer"
     UNKNOWN_LABEL = "unknown_label"
     NO_FINDING_BESIDE_FINDINGS = "no_finding_beside_findings"
+    # Sentences that are not English: the rules read English alone, so they state no finding.
+    LANGUAGE_UNKNOWN = "language_unknown"
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def parse_trace(text: str, *, truncated: bool, has_labels: bool = True) -> Trace
     is_cut = truncated and tags[-1:] == ["answer"]
     is_readable = "answer" in tags and not refused and not is_cut
     labels, unknown = split_answer(answer) if is_readable and has_labels else ((), ())
+    # Free text is the answer and is words; the answer beside tags is label names, or JSON.
+    prose = reasoning if is_tagged or not has_labels else answer
     found = {
         Issue.MISSING_TAG: is_tagged and len({*tags}) < 4,
         Issue.DOUBLED_TAG: len(tags) > len({*tags}),
@@ -109,6 +114,7 @@ def parse_trace(text: str, *, truncated: bool, has_labels: bool = True) -> Trace
         Issue.EMPTY_ANSWER: is_readable and not (labels or unknown or (answer and not has_labels)),
         Issue.UNKNOWN_LABEL: bool(unknown),
         Issue.NO_FINDING_BESIDE_FINDINGS: NO_FINDING in labels and len(labels) > 1,
+        Issue.LANGUAGE_UNKNOWN: has_other_language(prose),
     }
     issues = tuple(issue for issue in Issue if found[issue])
     form = {Issue.MISSING_TAG, Issue.DOUBLED_TAG, Issue.TEXT_OUTSIDE_TAGS}

@@ -3,9 +3,9 @@
     find_statements("No effusion. Small left apical pneumothorax.")
 
 Used by the audit of readings, by the rewards and by the data loaders, so that all of them read text
-in the same way. Our own rules, no model and no dependency: `sentences` splits, `finding_rules`
-names findings, `scope` decides what is negated and what is hedged, `places` finds side and region,
-`labels` collects a report's labels.
+in the same way. Our own rules, no model and no dependency: `sentences` splits, `language` leaves
+out what is not English, `finding_rules` names findings, `scope` decides what is negated and what is
+hedged, `places` finds side and region, `labels` collects a report's labels.
 """
 
 from cxr_reason.statements.finder import Statement, assess, find_statements

@@ -9,10 +9,10 @@ from typing import Literal
 
 from cxr_reason.findings import NO_FINDING
 from cxr_reason.statements.finding_rules import RULES, Rule
+from cxr_reason.statements.language import english_sentences
 from cxr_reason.statements.patterns import compile_rule
 from cxr_reason.statements.places import Side, find_region, find_side, has_side
 from cxr_reason.statements.scope import Polarity, Status, assess_mentions
-from cxr_reason.statements.sentences import film_spans, split_sentences
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ _NOT_ABNORMAL = compile_rule(
 def find_statements(text: str) -> tuple[Statement, ...]:
     """Find what a report, or a reasoning trace, states about its film.
 
-    Sections of a report that do not describe the film (indication, comparison, technique) and
-    questions are left out. Never raises.
+    Sections of a report that do not describe the film (indication, comparison, technique),
+    questions, and sentences that are not English are left out. Never raises.
 
     Args:
         text: A report with or without headings, a trace, or any part of one.
@@ -70,9 +70,8 @@ def find_statements(text: str) -> tuple[Statement, ...]:
         Statements in the order of their place.
     """
     found: list[Statement] = []
-    for part_start, part_end in film_spans(text):
-        for start, end in split_sentences(text[part_start:part_end]):
-            found.extend(_in_sentence(text, part_start + start, part_start + end))
+    for start, end in english_sentences(text):
+        found.extend(_in_sentence(text, start, end))
     return tuple(found)
 
 

@@ -25,7 +25,9 @@ _LONGEST_ABBREVIATION = 8
 # A new line belongs to the sentence before it when the text is hard-wrapped: the line was full.
 _FULL_LINE = 55
 _LIST_MARK = re.compile(r"\s{0,8}(?:[-*•]|\(?\d{1,2}[.)])\s")
-_CANDIDATE = re.compile(r"[.!?]|\n")
+# The marks of other scripts too: what they end is left out by itself (`language`).
+MARKS = ".!?\u3002\uff0e\uff01\uff1f\u061f\u0964"
+_CANDIDATE = re.compile(rf"[{MARKS}\n]")
 
 
 def split_sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -58,6 +60,13 @@ def film_spans(text: str) -> Iterator[tuple[int, int]]:
         start, described = match.end(), bool(_DESCRIBES_FILM.search(match["name"]))
     if described:
         yield start, len(text)
+
+
+def film_sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each sentence in the parts of a text that describe the film."""
+    for part_start, part_end in film_spans(text):
+        for start, end in split_sentences(text[part_start:part_end]):
+            yield part_start + start, part_start + end
 
 
 def _ends_at_stop(text: str, start: int, stop: int, mark: str) -> bool:
