@@ -22,5 +22,6 @@ for finding in reading.findings:
         # Places count characters of the reasoning.
         print(f"    {reading.reasoning[evidence.start : evidence.end]}")
 for contradiction in reading.contradictions:
-    print(f"answer and reasoning differ on {contradiction.label}")
+    # Without a label, it is what the reasoning says of the film against its header.
+    print(f"contradiction: {contradiction.label or 'film'}, {contradiction.kind}")
 print(reading.provenance.model_notice)

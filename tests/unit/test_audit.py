@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxr_reason.reading.audit import audit_trace
+from cxr_reason.reading.audit import Contradiction, audit_trace, compare_view
 from cxr_reason.reading.trace import parse_trace
 
 REASONING = (
@@ -85,3 +85,11 @@ def test_no_finding_is_only_listed_when_answered() -> None:
         parse_trace(output("No effusion. No pneumothorax.", "No Finding"), truncated=False)
     )
     assert [finding.label for finding in findings if finding.status == "present"] == ["No Finding"]
+
+
+def test_a_projection_against_the_header_is_a_contradiction() -> None:
+    assert compare_view(REASONING, "PA") == ()
+    assert compare_view(REASONING, None) == ()
+    (found,) = compare_view(f"Clear. {REASONING} It is a PA film.", "AP")
+    assert found == Contradiction("", "view", 7, 25)
+    assert compare_view("", "AP") == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.sentences import searched_once
 
 from cxr_reason.client.finding_tracker import FindingTracker
 from cxr_reason.data.releases import load_openi
@@ -18,6 +19,8 @@ from cxr_reason.statements.language_words import ENGLISH, HALF_OTHER, OTHER, SHA
 # Most name a finding in letters that the English rules know.
 OTHERS = {
     "German": [
+        "Kleiner Pneumothorax links apikal.",
+        "Pneumothorax nicht nachweisbar.",
         "Kein Pneumothorax.",
         "KEIN PNEUMOTHORAX.",
         "Pneumothorax rechts.",
@@ -28,6 +31,7 @@ OTHERS = {
         "Regelrechte Lage des ZVK, kein Pneumothorax.",
     ],
     "French": [
+        "Absence d'infiltration pulmonaire.",
         "Pas de pneumothorax.",
         "Absence de consolidation.",
         "Pas d'épanchement pleural ni de pneumothorax.",
@@ -37,6 +41,7 @@ OTHERS = {
         "Pneumothorax\u00a0: non.",
     ],
     "Spanish": [
+        "Carcinoma descartado.",
         "Sin edema.",
         "No se observa edema.",
         "No hay edema pulmonar.",
@@ -45,6 +50,7 @@ OTHERS = {
         "Sin consolidaciones ni derrame pleural.",
     ],
     "Italian": [
+        "Non si osserva edema.",
         "Non edema.",
         "Assenza di edema polmonare.",
         "Non segni di edema.",
@@ -52,6 +58,7 @@ OTHERS = {
         "Edema assente.",
     ],
     "Portuguese": [
+        "Sem sinais de pneumonia.",
         "Sem edema.",
         "Não há edema.",
         "Ausência de edema pulmonar.",
@@ -225,6 +232,7 @@ def test_a_reading_of_another_language_keeps_its_answer() -> None:
 
 
 def test_real_reports_are_english(data_dir: Path) -> None:
-    examples = load_openi(data_dir / "openi_reports/NLMCXR_ecgen-radiology_xml.tar.xz")
+    with searched_once():
+        examples = load_openi(data_dir / "openi_reports/NLMCXR_ecgen-radiology_xml.tar.xz")
     # Measured: none of 3,927 reports with 19,700 different sentences.
     assert not [one.origin for one in examples if has_other_language(one.report or "")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -70,10 +70,24 @@ def test_reading_holds_the_whole_trace() -> None:
     assert (READING.film, READING.usage, READING.provenance) == (FILM, USAGE, PROVENANCE)
 
 
+def test_a_projection_against_the_header_is_a_contradiction_of_the_reading() -> None:
+    text = "<think>This is an AP film.</think><answer>Edema</answer>"
+    film = replace(FILM, view="PA")
+    assert [
+        (one.label, one.kind, one.start, one.end) for one in reading_of(text, film).contradictions
+    ] == [("", "view", 0, 19)]
+    assert reading_of(text, replace(FILM, view="AP")).contradictions == ()
+    assert reading_of(text, replace(FILM, view=None)).contradictions == ()
+    assert reading_of(text, None).contradictions == ()
+
+
 @pytest.mark.parametrize(
     "reading",
     [
         pytest.param(READING, id="complete"),
+        pytest.param(
+            reading_of("<think>This is an AP film.</think>", replace(FILM, view="PA")), id="view"
+        ),
         pytest.param(reading_of("Small.", film=None), id="follow-up-without-film"),
         pytest.param(reading_of("<think>a", truncated=True), id="truncated"),
         pytest.param(reading_of('\\ " \n\r\t\0 \U0001fa7b'), id="characters-that-json-escapes"),

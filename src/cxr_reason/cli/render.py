@@ -100,7 +100,7 @@ class ReadingView(JupyterMixin):
         for issue in reading.issues:
             yield Text(f"issue    {issue}", "yellow")
         for contradiction in reading.contradictions:
-            yield Text(f"conflict {contradiction.label}: {contradiction.kind}", "red")
+            yield Text(f"conflict {contradiction.label or 'film'}: {contradiction.kind}", "red")
         for alternatives in reading.differential:
             yield Text(f"open     {' or '.join(alternatives.findings)}")
         for flag in reading.film.flags if reading.film else ():
@@ -124,7 +124,7 @@ def print_result(console: Console, name: str, result: Reading | CxrError) -> Non
         line.append(f"  {result.outcome}  ", "default")
         line.append(", ".join(labels), "default")
         for contradiction in result.contradictions:
-            line.append(f"  conflict {contradiction.label}: {contradiction.kind}", "red")
+            line.append(f"  conflict {contradiction.label or 'film'}: {contradiction.kind}", "red")
     else:
         line.append(f"  {type(result).__name__}: {_strip_controls(result.message)}", "red")
     console.print(line, soft_wrap=True)

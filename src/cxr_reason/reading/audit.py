@@ -1,4 +1,4 @@
-"""A trace and its answer → findings with their evidence, and where the two contradict each other.
+"""A trace and its answer → findings with their evidence, and what contradicts what.
 
 This is what makes a reading auditable: each label of the answer is traced back to the sentences of
 the reasoning that mention it, so a label without support, or a statement without a label, is seen.
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cxr_reason.findings import LABELS, NO_FINDING, labels_above
+from cxr_reason.reading.projection import find_other_projection
 from cxr_reason.reading.trace import Trace
 from cxr_reason.statements import TO_CHEXPERT, Polarity, Statement, collect_labels, find_statements
 
-ContradictionKind = Literal["absent_in_reasoning", "not_in_answer"]
+ContradictionKind = Literal["absent_in_reasoning", "not_in_answer", "view"]
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A label on which answer and reasoning differ.
+    """A label on which answer and reasoning differ, or what the reasoning says against the file.
 
     Attributes:
-        label: A name of `findings.LABELS`.
+        label: A name of `findings.LABELS`; empty where the kind is about no label.
         kind: "absent_in_reasoning": the answer names what the reasoning only ever denies.
-            "not_in_answer": the reasoning states what the answer leaves out.
+            "not_in_answer": the reasoning states what the answer leaves out. "view": the reasoning
+            names another projection (AP or PA) than the header of the file, `film.view`.
+        start: First character in the reading's `reasoning` of the sentence that contradicts, for
+            the kind "view"; else None: the sentences are the evidence of the label's finding.
+        end: Index just after its last character, or None.
     """
 
     label: str
     kind: ContradictionKind
+    start: int | None = None
+    end: int | None = None
 
 
 def audit_trace(trace: Trace) -> tuple[tuple[Finding, ...], tuple[Contradiction, ...]]:
@@ -92,6 +99,20 @@ def audit_trace(trace: Trace) -> tuple[tuple[Finding, ...], tuple[Contradiction,
     compared = [(label, _compare(label, stated.get(label), trace.labels)) for label in LABELS]
     contradictions = tuple(Contradiction(label, kind) for label, kind in compared if kind)
     return findings, contradictions if trace.labels else ()
+
+
+def compare_view(reasoning: str, view: str | None) -> tuple[Contradiction, ...]:
+    """Compare the projection that a reasoning names with the film's own.
+
+    Args:
+        reasoning: Text of the thinking.
+        view: `FilmInfo.view`. Where the header does not say, nothing contradicts it.
+
+    Returns:
+        One contradiction, at the first sentence that names the other projection, or none.
+    """
+    named = find_other_projection(reasoning, view)
+    return (Contradiction("", "view", named.start, named.end),) if named else ()
 
 
 def collect_stated(statements: Sequence[Statement]) -> dict[str, Polarity]:

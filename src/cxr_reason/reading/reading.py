@@ -9,7 +9,7 @@ from typing import Any
 
 from cxr_reason.errors import BadRequestError
 from cxr_reason.film.info import FilmInfo
-from cxr_reason.reading.audit import Contradiction, Evidence, Finding
+from cxr_reason.reading.audit import Contradiction, Evidence, Finding, compare_view
 from cxr_reason.reading.consensus import UNCALIBRATED, Calibration, audit_traces
 from cxr_reason.reading.sections import (
     Alternatives,
@@ -20,7 +20,7 @@ from cxr_reason.reading.sections import (
 from cxr_reason.reading.trace import Ending, Trace
 from cxr_reason.usage import Usage
 
-SCHEMA = "cxr-reason/reading/4"
+SCHEMA = "cxr-reason/reading/5"
 DISCLAIMER = "Research use only. Not a medical device; not for diagnosis."
 
 
@@ -82,7 +82,8 @@ class Reading:
         outcome: How the output ended: a value of `trace.Outcome`.
         issues: Values of `trace.Issue`.
         findings: Labels that the answer or the reasoning mentions, with their evidence.
-        contradictions: Labels on which answer and reasoning differ.
+        contradictions: Labels on which answer and reasoning differ, and a projection (AP or PA)
+            that the reasoning names and the header of the film does not.
         differential: Sentences of the reasoning that leave several findings open.
         sections: The reasoning, divided by the part of the film that it describes.
         unknown_labels: Other names in the answer, as written.
@@ -169,7 +170,7 @@ def make_reading(
         outcome=trace.outcome.value,
         issues=tuple(issue.value for issue in trace.issues),
         findings=findings,
-        contradictions=contradictions,
+        contradictions=contradictions + compare_view(trace.reasoning, film.view if film else None),
         differential=find_alternatives(trace.reasoning),
         sections=split_reasoning(trace.reasoning),
         unknown_labels=trace.unknown_labels,
