@@ -20,6 +20,7 @@ const ISSUES: Record<string, string> = {
   text_outside_tags: "There is text outside of reasoning and answer.",
   empty_answer: "The answer names nothing.",
   no_finding_beside_findings: "The answer says No Finding and names findings as well.",
+  language_unknown: "Part of the text is not English: no finding is taken from it.",
 };
 
 const FLAGS: Record<string, string> = {
@@ -31,6 +32,7 @@ const FLAGS: Record<string, string> = {
 const CONTRADICTIONS: Record<string, string> = {
   absent_in_reasoning: "The answer names it; the reasoning only denies it.",
   not_in_answer: "The reasoning states it; the answer leaves it out.",
+  view: "The reasoning names another projection (AP or PA) than the header of the file.",
 };
 
 /** Return the notices of a reading, the grave ones first. */
@@ -41,6 +43,8 @@ export function noticesOf(reading: Reading): Notice[] {
     reading.unknown_labels.length
       ? `The answer has names that are not among the 14 labels: ${reading.unknown_labels.join(", ")}.`
       : undefined,
+    // About no label: shown here, not in the row of a finding.
+    ...contradictionsOf(reading, ""),
   ];
   const notes = [
     ...reading.differential.map((item) => `Left open by the text: ${item.findings.join(" or ")}.`),
@@ -54,7 +58,7 @@ export function noticesOf(reading: Reading): Notice[] {
   ];
 }
 
-/** Return the contradictions about one label, in sentences. */
+/** Return the contradictions about one label, in sentences; "": those about none. */
 export function contradictionsOf(reading: Reading | null, label: string): string[] {
   const all = reading?.contradictions ?? [];
   return all.filter((item) => item.label === label).map((item) => say(CONTRADICTIONS, item.kind));

@@ -21,6 +21,7 @@ export interface Finding {
 }
 
 export interface Contradiction {
+  /** Empty where it is about no label. */
   label: string;
   kind: string;
 }

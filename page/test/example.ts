@@ -8,7 +8,7 @@ export function makeFinding(label: string, changes: Partial<Finding> = {}): Find
 
 export function makeReading(changes: Partial<Reading> = {}): Reading {
   return {
-    schema: "cxr-reason/reading/4",
+    schema: "cxr-reason/reading/5",
     outcome: "complete",
     issues: [],
     findings: [],

@@ -57,9 +57,12 @@ it("marks sentences by code points, as the server counts", () => {
 it("says every state of a reading, unknown ones by their name", () => {
   const reading = makeReading({
     outcome: "truncated",
-    issues: ["missing_tag", "unknown_label", "brand_new"],
+    issues: ["missing_tag", "unknown_label", "language_unknown", "brand_new"],
     unknown_labels: ["Scoliosis"],
-    contradictions: [{ label: "Edema", kind: "not_in_answer" }],
+    contradictions: [
+      { label: "Edema", kind: "not_in_answer" },
+      { label: "", kind: "view" },
+    ],
     differential: [{ findings: ["Edema", "Pneumonia"], start: 0, end: 1 }],
     film: { image_digest: "", flags: ["view_unknown"] },
   });
@@ -68,7 +71,7 @@ it("says every state of a reading, unknown ones by their name", () => {
     .map((notice) => notice.text)
     .join("\n");
   const parts = [/token limit/, /tag/, /brand new/, /Scoliosis/, /Edema or Pneumonia/, /PA or AP/];
-  for (const part of [...parts, /Untrained/]) {
+  for (const part of [...parts, /Untrained/, /not English/, /another projection/]) {
     expect(texts).toMatch(part);
   }
   expect(contradictionsOf(reading, "Edema")).toHaveLength(1);
