@@ -20,6 +20,7 @@ from cxr_reason.statements.language_words import ENGLISH, HALF_OTHER, OTHER, SHA
 OTHERS = {
     "German": [
         "Kleiner Pneumothorax links apikal.",
+        "Tumor fraglich.",
         "Pneumothorax nicht nachweisbar.",
         "Kein Pneumothorax.",
         "KEIN PNEUMOTHORAX.",
@@ -42,6 +43,7 @@ OTHERS = {
     ],
     "Spanish": [
         "Carcinoma descartado.",
+        "Granuloma calcificado.",
         "Sin edema.",
         "No se observa edema.",
         "No hay edema pulmonar.",
@@ -56,6 +58,7 @@ OTHERS = {
         "Non segni di edema.",
         "Nessun versamento pleurico.",
         "Edema assente.",
+        "Edema interstiziale.",
     ],
     "Portuguese": [
         "Sem sinais de pneumonia.",

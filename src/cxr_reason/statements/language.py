@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from cxr_reason.statements.language_words import ENGLISH, HALF_OTHER, OTHER, SHARED
+from cxr_reason.statements.language_words import ENGLISH, HALF_OTHER, OTHER, OTHER_ENDINGS, SHARED
 from cxr_reason.statements.sentences import film_sentences
 
 # `open`: nothing in the sentence tells.
@@ -27,6 +27,7 @@ _WORD = re.compile(rf"(?P<latin>[{_LATIN}]{{1,40}})|[^\W\d_{_LATIN}]{{1,40}}")
 _UNSPACED = "\u0e00"
 # In capitals, short words are abbreviations: ET tube, LA, DES.
 _LONGEST_ABBREVIATION = 3
+_ENDING = re.compile(rf"\w{{3}}(?:{'|'.join(sorted(OTHER_ENDINGS))})\Z")
 # So many words, none of them in English use, are another language although no list has them.
 _FEWEST_WORDS = 6
 
@@ -58,7 +59,7 @@ def judge_sentence(sentence: str) -> Language:
             other += not (word.isupper() and len(word) <= _LONGEST_ABBREVIATION)
         elif lower in HALF_OTHER:
             other += 0.5
-        elif not word.isascii():
+        elif not word.isascii() or _is_foreign(lower):
             other += 1
         else:
             has_shared |= lower in SHARED
@@ -66,6 +67,11 @@ def judge_sentence(sentence: str) -> Language:
     if english or other:
         return "english" if english > other else "other"
     return "other" if num_strange >= _FEWEST_WORDS and not has_shared else "open"
+
+
+def _is_foreign(word: str) -> bool:
+    """Whether a word that is in no list ends as words of another language do."""
+    return word not in SHARED and _ENDING.search(word) is not None
 
 
 def settle(languages: Iterable[Language]) -> list[Language]:

@@ -72,7 +72,7 @@ _OTHERS: dict[str, str] = {
     kleiner kleine kleines stauung verschattung verschattungen zeichen deutlich gering geringer
     etwas vom zum zur von aus sich wie nur noch jedoch unter oder aber normaler normale
     kardiomegalie mediastinums mediastinaler apikal apikaler basale
-    ausschluss ausgeschlossen nein negativ fehlt fehlend unauffaellig vergroessert kardial
+    ausschluss ausgeschlossen keinerlei nein negativ fehlt fehlend unauffaellig vergroessert kardial
     """,
     "French": """
     pas le la les du de et est sont une un avec sans aux au dans sur pour par il ne ni cette ce ces
@@ -106,7 +106,7 @@ _OTHERS: dict[str, str] = {
     nie bez jest na po prawej lewej prawa lewa prawego lewego prawym lewym pluca pluc serce serca
     odma odmy plyn plynu jamie oplucnej cechy cech zmian zmiany widoczne widoczna stwierdza sie
     oraz lub sylwetka obustronnie ognisk niewielka niewielki
-    brak wykluczono wykluczona uwidoczniono
+    brak wykluczono wykluczona wykluczony uwidoczniono
     """,
     "Turkish": """
     yok yoktur var ve ile bir bu sag sol akciger akcigerde akcigerler kalp plevral izlenmedi
@@ -149,3 +149,15 @@ OTHER = _words(*_OTHERS.values())
 # Half as much as a word of another language: Italian and French deny with it, and English begins
 # words with it ("non displaced").
 HALF_OTHER: frozenset[str] = frozenset({"non"})
+
+# Endings of other languages for words that are in no list. No word of the Open-I reports and of the
+# NegEx sentences has one.
+OTHER_ENDINGS = _words(
+    """
+    ico icos icas ado ada ados adas idos idas iale iali iques euse eux aires elle elles enne
+    ennes lich liche licher liches keit isch ische ischer isches ischen ungen iert ierte ierter
+    iertes zione zioni mente cja cji owy owa owe ego ych ymi czny czna aal iteit heden evole abile
+    abili ato ati uto uta ivo iva ivi aux aient ante enti ento enza anza oni oso osi maktadir mistir
+    ttu
+    """
+)
