@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from cxr_reason.statements.language_words import ENGLISH, HALF_OTHER, OTHER, SHA
 OTHERS = {
     "German": [
         "Kleiner Pneumothorax links apikal.",
+        "Keinerlei Infiltrate.",
         "Tumor fraglich.",
         "Pneumothorax nicht nachweisbar.",
         "Kein Pneumothorax.",
@@ -216,6 +218,18 @@ def test_the_stream_shows_the_same(text: str, expected: set[str], step: int) -> 
     findings, _ = audit_trace(trace)
     assert last == {one.label: (one.status, one.evidence[0]) for one in findings}
     assert set(last) == expected
+
+
+def test_any_mixture_gives_the_same_in_the_stream_and_in_the_reading() -> None:
+    pool = [text for _, text in SENTENCES] + 5 * ENGLISH_SENTENCES
+    for _ in range(200):
+        text = " ".join(random.choices(pool, k=random.randint(1, 8)))
+        tracker = FindingTracker()
+        events = [finding for letter in text for finding in tracker.feed(letter)] + tracker.close()
+        findings, _ = audit_trace(parse_trace(f"<think>{text}</think>", truncated=False))
+        assert {one.label: (one.status, one.evidence[0]) for one in events} == {
+            one.label: (one.status, one.evidence[0]) for one in findings
+        }, text
 
 
 @pytest.mark.parametrize(("name", "text"), SENTENCES, ids=[text for _, text in SENTENCES])
