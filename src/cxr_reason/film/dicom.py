@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_reason.film.display_table import build_display_table, settle_voi
+from cxr_reason.film.display_table import GrayscaleSteps, build_display_table, settle_voi
 from cxr_reason.film.gate import check_object
 from cxr_reason.film.gate_view import check_view
 from cxr_reason.film.grayscale import read_grayscale_steps
@@ -30,6 +30,7 @@ class DicomFilm(NamedTuple):
     display_table: NDArray[np.float32]
     info: FilmInfo
     pixel_aspect: float
+    steps: GrayscaleSteps
 
 
 def decode_dicom(
@@ -45,7 +46,8 @@ def decode_dicom(
 
     Returns:
         Pixels uint16 `[H, W]` turned to L\F, a view of any strides; display table float32
-        `[2**bits_stored]`; film record; spacing of rows over that of columns.
+        `[2**bits_stored]`; film record; spacing of rows over that of columns; the steps that the
+        table was built from.
 
     Raises:
         UnreadableImageError: Damaged, truncated, or a transfer syntax without a decoder.
@@ -81,7 +83,7 @@ def decode_dicom(
         flags=tuple(dict.fromkeys(flags + view_flags + turn_flags + assumed)),
         orientation=orientation.code,
     )
-    return DicomFilm(pixels, table, info, row_spacing / column_spacing)
+    return DicomFilm(pixels, table, info, row_spacing / column_spacing, steps)
 
 
 def _read_laterality(header: Header) -> str | None:

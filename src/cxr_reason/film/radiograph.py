@@ -21,6 +21,7 @@ from cxr_reason.errors import (
     UnreadableImageError,
 )
 from cxr_reason.film.dicom import decode_dicom
+from cxr_reason.film.display_table import GrayscaleSteps
 from cxr_reason.film.header import is_dicom
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.raster import decode_raster
@@ -61,12 +62,15 @@ class Radiograph:
             white, and dense tissue such as bone is bright.
         info: Attributes of the film.
         pixel_aspect: Spacing of the rows of `pixels` over that of its columns, 1 where unknown.
+        steps: What the header says about the gray values; None for a PNG or JPEG. For viewers: the
+            table is what the model is given.
     """
 
     pixels: NDArray[np.uint16]
     display_table: NDArray[np.float32]
     info: FilmInfo
     pixel_aspect: float = 1.0
+    steps: GrayscaleSteps | None = None
 
 
 def decode_radiograph(
