@@ -7,10 +7,8 @@ from collections.abc import Mapping
 
 from cxr_reason.errors import MissingExtraError
 
-_ENGINE = (
-    *("PIL", "imagecodecs", "jinja2", "llguidance", "onnxruntime", "psutil", "pydicom"),
-    "tokenizers",
-)
+_FILM = ("PIL", "imagecodecs", "jinja2", "psutil", "pydicom", "tokenizers")
+_ENGINE = (*_FILM, "llguidance", "onnxruntime")
 _BUILD = (
     *_ENGINE,
     *("huggingface_hub", "onnx", "onnx_ir", "onnxruntime_genai", "onnxscript", "safetensors"),
@@ -25,6 +23,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "quantize": ("datasets", "modelopt", "requests"),
     "evaluate": (*_ENGINE, "matplotlib", "sklearn"),
     "gateway": (
+        *_FILM,
         *("fastapi", "httptools", "prometheus_client", "pybase64", "pydantic"),
         *("python_multipart", "uvicorn"),
     ),

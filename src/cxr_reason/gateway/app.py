@@ -25,6 +25,7 @@ from cxr_reason.gateway.api_errors import ApiError, as_api_error, error_response
 from cxr_reason.gateway.chat_request import parse_chat
 from cxr_reason.gateway.chat_response import completion, completion_chunks
 from cxr_reason.gateway.config import GatewayConfig
+from cxr_reason.gateway.film_picture import FilmPictures, check_body_type
 from cxr_reason.gateway.films import load_film
 from cxr_reason.gateway.metrics import GatewayMetrics
 from cxr_reason.gateway.middleware import Envelope
@@ -82,6 +83,7 @@ def make_app(
 
 
 def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
+    max_bytes = config.limits.max_body_bytes
     model = {"id": config.model, "object": "model", "created": 0, "owned_by": "cxr-reason"}
 
     @app.get("/v1/models")
@@ -96,7 +98,7 @@ def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
 
     @app.post("/v1/chat/completions")
     async def complete_chat(request: Request) -> Response:
-        data = b"".join([chunk async for chunk in _read_body(request, config)])
+        data = b"".join([chunk async for chunk in _read_body(request, max_bytes)])
         chat = await asyncio.to_thread(parse_chat, data, model=config.model)
         del data  # as large as the film
         film = None if chat.image_url is None else await load_film(chat.image_url, config)
@@ -109,9 +111,18 @@ def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
         reading = await _finish(request, client.read(film, **chat.settings))
         return JSONResponse(completion(reading, **labels))
 
+    pictures = FilmPictures(config.limits)
+
+    @app.post("/v1/film")
+    async def show_film(request: Request) -> Response:
+        check_body_type(request.headers.get("content-type", ""))
+        limit = config.limits.max_film_bytes
+        data = b"".join([chunk async for chunk in _read_body(request, limit)])
+        return await pictures.answer(data)
+
     @app.post("/v1/readings")
     async def read_film(request: Request) -> Response:
-        form = await parse_form(request.headers, _read_body(request, config), config.limits)
+        form = await parse_form(request.headers, _read_body(request, max_bytes), config.limits)
         if form.stream:
             return EventStreamResponse(reading_events(client.stream(form.film, **form.settings)))
         reading = await _finish(request, client.read(form.film, **form.settings))
@@ -130,9 +141,8 @@ def _add_operations(app: FastAPI, client: AsyncClient, metrics: GatewayMetrics) 
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _read_body(request: Request, config: GatewayConfig) -> AsyncGenerator[bytes, None]:
-    """Yield the body as it comes, up to the limit."""
-    limit = config.limits.max_body_bytes
+async def _read_body(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """Yield the body as it comes, up to the limit in bytes."""
     announced = request.headers.get("content-length", "0")
     num_bytes = 0
     if not announced.isdecimal() or int(announced) > limit:

@@ -25,7 +25,7 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
-_ROUTES = ("/v1/chat/completions", "/v1/readings", "/v1/models", "/health", "/metrics")
+_ROUTES = ("/v1/chat/completions", "/v1/readings", "/v1/film", "/v1/models", "/health", "/metrics")
 
 
 class Envelope:
