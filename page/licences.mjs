@@ -7,15 +7,11 @@ const read = (path) => readFileSync(new URL(path, here), "utf8").trim();
 const { dependencies } = JSON.parse(read("package.json"));
 
 const parts = ["The page holds these packages, each under its own licence."];
-// fast-png brings iobuffer.
-for (const name of [...Object.keys(dependencies), "iobuffer"].sort()) {
+for (const name of Object.keys(dependencies).sort()) {
   const folder = `node_modules/${name}/`;
   const { version, license } = JSON.parse(read(`${folder}package.json`));
   const file = `${folder}LICENSE`;
   const text = existsSync(new URL(file, here)) ? read(file) : "(the package ships no text of it)";
   parts.push(`${name} ${version} (${license})\n\n${text}`);
-}
-for (const name of ["openjpeg", "charls"]) {
-  parts.push(`${name}, compiled into the codec of that name\n\n${read(`notices/${name}.txt`)}`);
 }
 console.log(parts.join(`\n\n${"-".repeat(72)}\n`));

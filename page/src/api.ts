@@ -1,5 +1,7 @@
 /** The gateway's endpoints that the page calls. */
 
+import type { Film } from "./film/film";
+import { readPicture } from "./film/picture";
 import type { Finding, Reading } from "./reading";
 import { readEvents } from "./sse";
 
@@ -11,8 +13,15 @@ export class ApiError extends Error {
     message: string,
     /** HTTP status; 0 where there was no answer. */
     readonly status: number,
+    /** What of the request is at fault, as the server names it. */
+    readonly param = "",
   ) {
     super(message);
+  }
+
+  /** Whether a film was named by its digest that the server holds no more. */
+  get isUnknownFilm(): boolean {
+    return this.param === "image_digest";
   }
 }
 
@@ -43,11 +52,11 @@ export function keepKey(key: string): void {
   else sessionStorage.removeItem(KEY);
 }
 
-/** Ask whether the server is there. Rejects with `ApiError`. */
-export async function fetchModel(): Promise<string> {
+/** Ask whether the server is there, and what it takes. Rejects with `ApiError`. */
+export async function fetchModel(): Promise<{ id: string; maxFilmBytes: number }> {
   const response = await call("v1/models", {});
-  const { data } = (await response.json()) as { data: { id: string }[] };
-  return data[0]?.id ?? "";
+  const { data } = (await response.json()) as { data: { id: string; max_film_bytes?: number }[] };
+  return { id: data[0]?.id ?? "", maxFilmBytes: data[0]?.max_film_bytes ?? Infinity };
 }
 
 /** Fetch the film that the gateway was started with. Rejects with `ApiError`. */
@@ -55,21 +64,33 @@ export async function fetchFilm(): Promise<Blob> {
   return (await call("v1/film", {})).blob();
 }
 
-/** Read a film. Rejects with `ApiError`, and with `AbortError` after `signal`. */
+/** Let the server decode a film, which stores nothing of it. Rejects as `streamReading`. */
+export async function fetchPicture(film: Blob, signal: AbortSignal): Promise<Film> {
+  // The server tells films by their content; the type of the browser follows the file's name.
+  const headers = { "Content-Type": "application/octet-stream" };
+  const response = await call("v1/film", { method: "POST", headers, body: film, signal });
+  return readPicture(await response.arrayBuffer());
+}
+
+/**
+ * Read a film, given as its file or as the digest of one that was read before. Rejects with
+ * `ApiError`, and with `AbortError` after `signal`.
+ */
 export async function* streamReading(
-  film: Blob,
+  film: Blob | string,
   settings: Settings,
   signal: AbortSignal,
 ): AsyncGenerator<ReadingEvent> {
   const form = new FormData();
   // The file's own name may identify the patient.
-  form.append("film", film, "film");
+  if (film instanceof Blob) form.append("film", film, "film");
+  else form.append("image_digest", film);
   form.append("stream", "true");
   for (const [name, value] of Object.entries(settings)) if (value) form.append(name, value);
   const response = await call("v1/readings", { method: "POST", body: form, signal });
   for await (const { event, data } of readEvents(response.body!)) {
     const fields: unknown = JSON.parse(data);
-    if (event === "error") throw new ApiError(errorText(fields), response.status);
+    if (event === "error") throw makeError(fields, response.status);
     if (event === "queued") yield { event };
     else if (event === "finding") yield { event, finding: fields as Finding };
     else if (event === "done") {
@@ -100,7 +121,7 @@ export async function* streamAnswer(
       error?: unknown;
       choices?: { delta: { content?: string | null; reasoning?: string | null } }[];
     };
-    if (chunk.error) throw new ApiError(errorText(chunk), response.status);
+    if (chunk.error) throw makeError(chunk, response.status);
     const delta = chunk.choices?.[0]?.delta;
     if (delta) yield { text: delta.content ?? "", reasoning: delta.reasoning ?? "" };
   }
@@ -123,17 +144,20 @@ async function call(path: string, init: RequestInit): Promise<Response> {
   }
   if (response.ok) return response;
   const fields: unknown = await response.json().catch(() => null);
-  throw new ApiError(
-    errorText(fields) || `The server answered ${response.status}.`,
-    response.status,
-  );
+  throw makeError(fields, response.status);
 }
 
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-function errorText(fields: unknown): string {
-  const error = (fields as { error?: { message?: string } } | null)?.error;
-  return error?.message ?? (fields as { message?: string } | null)?.message ?? "";
+function makeError(fields: unknown, status: number): ApiError {
+  const answer = fields as { error?: Fault; message?: string } | null;
+  const text = answer?.error?.message || answer?.message || `The server answered ${status}.`;
+  return new ApiError(text, status, answer?.error?.param ?? "");
+}
+
+interface Fault {
+  message?: string;
+  param?: string | null;
 }

@@ -54,7 +54,7 @@ export function App() {
   const finding = state.items.find((item) => item.label === selected)?.finding ?? null;
   const zones = useMemo<Zone[]>(() => {
     if (!finding || !state.film) return [];
-    const mirrored = isMirrored(state.film.orientation);
+    const mirrored = isMirrored(state.film);
     const stated = finding.evidence.filter(
       (item) => item.polarity !== "absent" || finding.status === "absent",
     );

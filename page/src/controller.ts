@@ -4,15 +4,16 @@ import {
   ApiError,
   fetchFilm,
   fetchModel,
+  fetchPicture,
   isAbort,
   keepKey,
   streamAnswer,
   streamReading,
   type Message,
+  type ReadingEvent,
   type Settings,
 } from "./api";
 import type { Film } from "./film/film";
-import { openFilm } from "./film/open";
 import type { Reading } from "./reading";
 import {
   addItem,
@@ -43,7 +44,7 @@ export interface State {
   needsKey: boolean;
   error: string;
   film: Film | null;
-  /** Why the film cannot be shown; the server may read it nevertheless. */
+  /** Why the film is not shown, and is not read either. */
   filmError: string;
   reasoning: string;
   answer: string;
@@ -78,12 +79,15 @@ export class Controller {
   };
 
   private file: Blob | null = null;
+  /** Digest of the film once the server read it: it may still hold what it made of it. */
+  private heldDigest = "";
+  private maxFilmBytes = Infinity;
   private abort: AbortController | null = null;
   private retry: (() => void) | null = null;
 
   constructor(
     private readonly onChange: () => void,
-    private readonly decode: (file: Blob) => Promise<Film> = openFilm,
+    private readonly decode: (file: Blob, signal: AbortSignal) => Promise<Film> = fetchPicture,
   ) {}
 
   get isBusy(): boolean {
@@ -98,7 +102,9 @@ export class Controller {
   /** Ask the server for its model. */
   async connect(): Promise<void> {
     try {
-      this.set({ model: await fetchModel(), isReachable: true });
+      const { id, maxFilmBytes } = await fetchModel();
+      this.maxFilmBytes = maxFilmBytes;
+      this.set({ model: id, isReachable: true });
     } catch (error) {
       this.fail(error, null);
     }
@@ -115,18 +121,27 @@ export class Controller {
 
   /** Replace the film, and read the new one. */
   async open(file: Blob): Promise<void> {
-    this.abort?.abort();
+    const signal = this.begin();
     this.file = file;
+    this.heldDigest = "";
     this.set({ ...NO_FILM, phase: "opening", times: startTimes() });
+    if (file.size > this.maxFilmBytes) {
+      const most = Math.floor(this.maxFilmBytes / 2 ** 20);
+      this.set({ phase: "failed", filmError: `This file is larger than ${most} MiB, the most.` });
+      return;
+    }
     try {
-      const film = await this.decode(file);
-      if (this.file !== file) return;
-      this.set({ film, phase: "ready" });
+      const film = await this.decode(file, signal);
+      if (this.file !== file || signal.aborted) return;
+      this.set({ film, phase: "ready", isReachable: true });
       this.mark("shown");
     } catch (error) {
-      if (this.file !== file) return;
-      // Not shown is not unreadable: the server has decoders that the page lacks.
-      this.set({ filmError: (error as Error).message, phase: "ready" });
+      if (this.file !== file || signal.aborted) return;
+      this.set({ phase: "failed" });
+      // One decoder serves both: what cannot be shown cannot be read.
+      if (isRefusal(error)) this.set({ filmError: error.message });
+      else this.fail(error, () => void this.open(file));
+      return;
     }
     await this.read();
   }
@@ -135,12 +150,13 @@ export class Controller {
   async read(): Promise<void> {
     const file = this.file;
     if (!file || this.isBusy || this.isSignedOff) return;
+    if (!this.state.film) return this.open(file);
     const signal = this.begin();
     const undecided = { items: this.state.items.filter((item) => item.decision !== null) };
     this.set({ ...NO_READING, ...undecided, turns: [], phase: "queued" });
     this.mark("reading_started");
     try {
-      for await (const event of streamReading(file, this.state.settings, signal)) {
+      for await (const event of this.readingEvents(file, signal)) {
         if (signal.aborted) return;
         if (event.event === "queued") continue;
         this.mark("first_text");
@@ -149,6 +165,7 @@ export class Controller {
         } else if (event.event === "done") {
           const { reading } = event;
           const items = settleFindings(this.state.items, reading.findings);
+          this.heldDigest = reading.film?.image_digest ?? "";
           this.set({ reading, items, phase: "done", isReachable: true });
           this.mark("reading_done");
         } else {
@@ -179,7 +196,6 @@ export class Controller {
     if (!this.state.model) await this.connect();
     const { model } = this.state;
     const signal = this.begin();
-    const messages = await this.conversation(reading, question);
     const earlier = this.state.turns.filter((turn) => turn.state === "done");
     let turn: Turn = { question, answer: "", reasoning: "", state: "asking" };
     const show = (change: Partial<Turn>) => {
@@ -189,7 +205,7 @@ export class Controller {
     show({});
     this.set({ error: "" });
     try {
-      for await (const part of streamAnswer(model, messages, signal)) {
+      for await (const part of this.answerParts(model, reading, question, signal)) {
         if (signal.aborted) return;
         show({ answer: turn.answer + part.text, reasoning: turn.reasoning + part.reasoning });
       }
@@ -257,13 +273,48 @@ export class Controller {
     return this.abort.signal;
   }
 
-  private async conversation(reading: Reading, question: string): Promise<Message[]> {
+  /** Read by digest where the server may hold the film, and send the file where it does not. */
+  private async *readingEvents(file: Blob, signal: AbortSignal): AsyncGenerator<ReadingEvent> {
+    const { settings } = this.state;
+    try {
+      yield* streamReading(this.heldDigest || file, settings, signal);
+    } catch (error) {
+      if (!this.hasLostFilm(error)) throw error;
+      yield* streamReading(file, settings, signal);
+    }
+  }
+
+  /** As `readingEvents`, for a follow-up. */
+  private async *answerParts(
+    model: string,
+    reading: Reading,
+    question: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<{ text: string; reasoning: string }> {
+    const { film } = this.state;
+    const url = this.heldDigest ? `sha256:${this.heldDigest}` : await toDataUrl(this.file!, film);
+    try {
+      yield* streamAnswer(model, this.conversation(reading, question, url), signal);
+    } catch (error) {
+      if (!this.hasLostFilm(error)) throw error;
+      const whole = await toDataUrl(this.file!, film);
+      yield* streamAnswer(model, this.conversation(reading, question, whole), signal);
+    }
+  }
+
+  private hasLostFilm(error: unknown): boolean {
+    const isLost = this.heldDigest !== "" && error instanceof ApiError && error.isUnknownFilm;
+    if (isLost) this.heldDigest = "";
+    return isLost;
+  }
+
+  private conversation(reading: Reading, question: string, url: string): Message[] {
     const done = this.state.turns.filter((turn) => turn.state === "done");
     return [
       {
         role: "user",
         content: [
-          { type: "image_url", image_url: { url: await toDataUrl(this.file!, this.state.film) } },
+          { type: "image_url", image_url: { url } },
           { type: "text", text: this.state.settings.prompt },
         ],
       },
@@ -298,6 +349,11 @@ export class Controller {
     this.state = { ...this.state, ...change };
     this.onChange();
   }
+}
+
+/** Whether the film itself is at fault, and not the server or the way to it. */
+function isRefusal(error: unknown): error is ApiError {
+  return error instanceof ApiError && (error.status === 400 || error.status === 413);
 }
 
 /** Text that spells one of the model's special tokens would be refused in a prompt. */

@@ -2,11 +2,12 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 
 import { Controller } from "../src/controller";
 import { exportName, toJson, toText } from "../src/export";
+import { ApiError } from "../src/api";
 import type { Film } from "../src/film/film";
-import { FilmError } from "../src/film/film";
 import { makeFinding, makeReading } from "./example";
+import { makeFilm } from "./film";
 
-const FILM = { source: "png" } as Film;
+const FILM = makeFilm();
 const FILE = new Blob(["pixels"]);
 const READING = makeReading({ findings: [makeFinding("Cardiomegaly")] });
 const WHOLE = [
@@ -87,13 +88,68 @@ it("reads a film as it is opened", async () => {
   expect((form.get("film") as File).name).toBe("film");
 });
 
-it("lets the server read what the page cannot show", async () => {
-  answers.push(() => stream(...WHOLE));
+it("does not read what is refused", async () => {
   const controller = make(async () => {
-    throw new FilmError("no decoder");
+    throw new ApiError("image: not a chest film", 400);
   });
   await controller.open(FILE);
-  expect(controller.state).toMatchObject({ phase: "done", filmError: "no decoder", film: null });
+  const { phase, filmError, error } = controller.state;
+  expect([phase, filmError, error]).toEqual(["failed", "image: not a chest film", ""]);
+  expect(calls).toEqual([]);
+});
+
+it("opens a film again that a fault kept from opening", async () => {
+  const decode = vi.fn(async () => FILM);
+  decode.mockRejectedValueOnce(new ApiError("busy: try again later", 503));
+  const controller = make(decode);
+  await controller.open(FILE);
+  expect(controller.state).toMatchObject({ phase: "failed", error: "busy: try again later" });
+  answers.push(() => stream(...WHOLE));
+  await controller.read();
+  expect(controller.state).toMatchObject({ phase: "done", film: FILM, error: "" });
+});
+
+it("sends no film over the server's limit", async () => {
+  const decode = vi.fn(async () => FILM);
+  const controller = make(decode);
+  answers.push(() => Response.json({ data: [{ id: "nano", max_film_bytes: 5 }] }));
+  await controller.connect();
+  await controller.open(FILE);
+  expect(controller.state.filmError).toMatch(/larger than/);
+  expect(decode).not.toHaveBeenCalled();
+});
+
+it("leaves a film that is still opening for the next one", async () => {
+  const signals: AbortSignal[] = [];
+  const controller = new Controller(
+    () => {},
+    async (file, signal) => {
+      signals.push(signal);
+      if (file === FILE) await new Promise(() => {});
+      return FILM;
+    },
+  );
+  void controller.open(FILE);
+  answers.push(() => stream(...WHOLE));
+  await controller.open(new Blob(["other"]));
+  expect(signals[0]!.aborted).toBe(true);
+  expect(controller.state.phase).toBe("done");
+});
+
+it("names a film that was read before, and sends it again where it is lost", async () => {
+  const controller = await readWhole();
+  answers.push(() => stream(...WHOLE));
+  await controller.read();
+  const again = calls[1]!.init.body as FormData;
+  expect([again.has("film"), again.get("image_digest")]).toEqual([false, "ab".repeat(32)]);
+  const lost = { error: { message: "image_digest: not held", param: "image_digest" } };
+  answers.push(
+    () => stream(["queued", {}], ["error", lost]),
+    () => stream(...WHOLE),
+  );
+  await controller.read();
+  expect(controller.state).toMatchObject({ phase: "done", error: "" });
+  expect((calls[3]!.init.body as FormData).has("film")).toBe(true);
 });
 
 it("keeps what came before a stop", async () => {
@@ -175,16 +231,25 @@ it("sends the film and the conversation along with a follow-up", async () => {
   const chunk = (content: string) =>
     `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\n\n`;
   answers.push(() => new Response(`${chunk("Heart ")}${chunk("failure.")}data: [DONE]\n\n`));
+  const lost = Response.json(
+    { error: { message: "lost", param: "image_digest" } },
+    { status: 400 },
+  );
+  answers.push(() => lost);
   answers.push(() => new Response(`${chunk("x")}data: [DONE]\n\n`));
   await controller.ask("Provide differentials.");
   expect(controller.state.turns).toMatchObject([{ answer: "Heart failure.", state: "done" }]);
   await controller.ask("Write a structured report.");
-  const { model, messages } = JSON.parse(calls[3]!.init.body as string) as {
+  expect(controller.state.turns).toMatchObject([{ state: "done" }, { answer: "x", state: "done" }]);
+  const sent = calls.slice(2).map(({ init }) => JSON.parse(init.body as string)) as {
     model: string;
-    messages: unknown[];
-  };
-  expect(model).toBe("nano");
-  expect(messages).toEqual([
+    messages: { content: { image_url: { url: string } }[] }[];
+  }[];
+  const urls = sent.map(({ messages }) => messages[0]!.content[0]!.image_url.url);
+  const named = `sha256:${"ab".repeat(32)}`;
+  expect(urls).toEqual([named, named, "data:image/png;base64,eA=="]);
+  expect(sent[2]!.model).toBe("nano");
+  expect(sent[2]!.messages).toEqual([
     {
       role: "user",
       content: [

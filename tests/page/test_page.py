@@ -97,14 +97,31 @@ def test_a_follow_up_carries_the_film_and_the_conversation(
     expect(page.get_by_text("You asked: Is it large?")).to_be_visible()
     messages = stand_in.requests[-1][1]["messages"]
     url = messages[0]["content"][0]["image_url"]["url"]
-    assert url.startswith("data:application/dicom;base64,")
-    assert base64.b64decode(url.partition(",")[2]) == rg1_path.read_bytes()
+    assert url == f"sha256:{hashlib.sha256(rg1_path.read_bytes()).hexdigest()}"
     assert messages[1]["content"].startswith("<think>")
     assert [message["content"] for message in messages[2:]] == [
         "Provide differentials.",
         "You asked: Provide differentials.",
         "Is it large?",
     ]
+
+
+def test_a_film_that_the_server_lost_is_sent_again(
+    page: Any, stand_in: Any, rg1_path: Path
+) -> None:
+    read_film(page, rg1_path)
+    page.get_by_role("button", name="Read again").click()
+    expect(page.get_by_text("Reading complete")).to_be_visible()
+    assert [sorted({"film", "image_digest"} & set(fields)) for _, fields in stand_in.requests] == [
+        ["film"],
+        ["image_digest"],
+    ]
+    stand_in.held.clear()
+    page.get_by_role("button", name="Provide differentials.").click()
+    expect(page.get_by_text("You asked: Provide differentials.")).to_be_visible()
+    url = stand_in.requests[-1][1]["messages"][0]["content"][0]["image_url"]["url"]
+    assert url.startswith("data:application/dicom;base64,")
+    assert base64.b64decode(url.partition(",")[2]) == rg1_path.read_bytes()
 
 
 def test_a_review_is_signed_off_and_exported(page: Any, stand_in: Any, rg1_path: Path) -> None:

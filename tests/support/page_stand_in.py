@@ -1,4 +1,4 @@
-"""A stand-in for the gateway, for tests of the page: its answers are scripted.
+"""A stand-in for the gateway, for tests of the page: its answers are scripted, its films are not.
 
 The real gateway serves the page in `test_page_server.py`. Here the pace, the findings and the
 faults are chosen, which no real model lets a test do.
@@ -17,24 +17,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from cxr_reason.errors import CxrError
 from cxr_reason.film.info import FilmInfo
+from cxr_reason.film.radiograph import FilmLimits
+from cxr_reason.gateway.film_picture import MEDIA_TYPE, make_picture
 from cxr_reason.reading.audit import Contradiction, Evidence, Finding
 from cxr_reason.reading.reading import Provenance, Reading, TraceRecord
 from cxr_reason.reading.sections import split_reasoning
 from cxr_reason.usage import Usage
 
 PAGE = Path(__file__).parents[2] / "src" / "cxr_reason" / "gateway" / "page"
-# As strict as a server can be with a page that decodes JPEG 2000 in WebAssembly.
+# As strict as a server can be.
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
-    "connect-src 'self'; worker-src 'self'; img-src 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self'; frame-ancestors 'none'"
 )
-MEDIA_TYPES = {
-    ".html": "text/html",
-    ".js": "text/javascript",
-    ".css": "text/css",
-    ".wasm": "application/wasm",
-}
+MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
+LOST = {"error": {"message": "image_digest: not held", "param": "image_digest"}}
 
 SENTENCES = (
     "No rib fracture is seen. ",
@@ -109,7 +109,8 @@ class StandIn:
         pace_s: Pause before each piece of text.
         fault: "" or one of: "busy" (503), "cut" (the stream ends early), "error" (error event).
         outcome: Outcome of the readings.
-        requests: Path and fields of each request that got past the key.
+        requests: Path and fields of each request but for films to show that got past the key.
+        held: Films that were read, by digest; empty it, and they are lost.
         num_left: Streams that the page left before their end.
     """
 
@@ -119,6 +120,7 @@ class StandIn:
         self.fault = ""
         self.outcome = "complete"
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.held: dict[str, bytes] = {}
         self.num_left = 0
         stand_in = self
 
@@ -187,12 +189,34 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/readings":
             fields = _read_form(self.headers["Content-Type"], body)
             self.owner.requests.append((self.path, fields))
-            events = self.owner.read(fields["film"])
+            if "film" in fields:
+                digest = hashlib.sha256(fields["film"]).hexdigest()
+                self.owner.held[digest] = fields["film"]
+            else:
+                digest = fields["image_digest"]
+            if digest not in self.owner.held:
+                self._send_json(400, LOST)
+                return
+            events = self.owner.read(self.owner.held[digest])
             self._stream(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events)
+        elif self.path == "/v1/film":
+            self._show(body)
         else:
             fields = json.loads(body)
             self.owner.requests.append((self.path, fields))
+            url = fields["messages"][0]["content"][0]["image_url"]["url"]
+            if url.startswith("sha256:") and url.removeprefix("sha256:") not in self.owner.held:
+                self._send_json(400, LOST)
+                return
             self._stream(self._chat(fields))
+
+    def _show(self, film: bytes) -> None:
+        try:
+            picture = b"".join(make_picture(film, FilmLimits()))
+        except CxrError as error:
+            self._send_json(400, {"error": {"message": error.message, "param": error.param}})
+            return
+        self._send(200, MEDIA_TYPE, picture)
 
     def _chat(self, fields: dict[str, Any]) -> Iterator[str]:
         question = fields["messages"][-1]["content"]

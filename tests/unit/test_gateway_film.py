@@ -77,7 +77,7 @@ def test_a_film_comes_as_the_model_is_given_it(http, transport, rg1_path):
     assert (table == film.display_table).all()
     assert (values == np.arange(2**15)).all()
     assert head["format"] == "cxr-reason/film/1"
-    assert head["row_to_column_spacing"] == 1
+    assert (head["row_to_column_spacing"], head["right_edge"]) == (1, "L")
     assert head["film"]["image_digest"] == hashlib.sha256(data).hexdigest()
     assert (head["film"]["view"], head["film"]["bits_stored"]) == ("PA", 15)
     assert head["window"] == {

@@ -80,14 +80,14 @@ export function FilmView({ film, message, isOpening, zones, onChoose }: Props) {
         <button
           disabled={isOff}
           title="Swap dark and bright (I)"
-          aria-pressed={readout !== null && readout.inverted !== film?.gray.inverted}
+          aria-pressed={readout !== null && readout.inverted !== film?.inverted}
           onClick={() => viewer.current!.invert()}
         >
           Invert
         </button>
         <button
           disabled={isOff}
-          title="Window and size as at first (R)"
+          title="As the model is given it, and the whole film (R)"
           onClick={() => viewer.current!.reset()}
         >
           Reset
@@ -151,15 +151,14 @@ function keyAction(viewer: Viewer, event: KeyboardEvent): (() => void) | undefin
   return actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
 }
 
-const OPPOSITE: Record<string, string> = { L: "R", R: "L", A: "P", P: "A", F: "H", H: "F" };
+const OPPOSITE = { L: "R", R: "L", "": "" };
 
-/** Patient directions at the edges, from the header alone: a guess would be worse than none. */
+/** Patient's sides at the edges, from the header alone: a guess would be worse than none. */
 function Marks({ film }: { film: Film }) {
-  const right = film.orientation.right[0] ?? "";
   return (
     <div class="marks" aria-hidden="true">
-      <span>{OPPOSITE[right] ?? ""}</span>
-      <span>{right}</span>
+      <span>{OPPOSITE[film.rightEdge]}</span>
+      <span>{film.rightEdge}</span>
     </div>
   );
 }
@@ -183,7 +182,7 @@ function Values({ film, readout }: { film: Film; readout: Readout }) {
       <div>
         <dt>Film</dt>
         <dd>
-          {film.width} × {film.height}, {film.gray.bits} bit{film.view && `, ${film.view}`}
+          {film.width} × {film.height}, {film.bits} bit{film.view && `, ${film.view}`}
         </dd>
       </div>
       <div>
@@ -195,5 +194,5 @@ function Values({ film, readout }: { film: Film; readout: Readout }) {
 }
 
 function round(value: number): string {
-  return String(Math.abs(value) < 10 ? Math.round(value * 100) / 100 : Math.round(value));
+  return String(Math.abs(value) < 10 ? Number(value.toPrecision(3)) : Math.round(value));
 }

@@ -1,7 +1,7 @@
 /** Draws one film on a canvas from its stored values: window, zoom, pan, invert, outlines. */
 
 import type { Film } from "../film/film";
-import { displayLevels, headerView, modalityValues, type GrayView } from "../film/gray";
+import { displayLevels, firstView, type GrayView } from "../film/gray";
 import { halve, levelFor, paint, type Level, type Rect } from "./pyramid";
 import type { Zone } from "./zones";
 
@@ -12,7 +12,7 @@ const FULL_DRAG_PX = 500; // a drag of this length changes the window by the hea
 export interface Readout {
   center: number;
   width: number;
-  /** Whether the film is shown through the look-up table of its header. */
+  /** Whether the film is shown by a table that is no window. */
   throughLut: boolean;
   inverted: boolean;
   /** Screen pixels per film pixel. */
@@ -25,8 +25,6 @@ export class Viewer {
   private readonly context: CanvasRenderingContext2D;
   private readonly buffer = document.createElement("canvas");
   private film: Film | null = null;
-  private values: Float64Array = new Float64Array();
-  private header: GrayView | null = null;
   private view: GrayView | null = null;
   private gray: Uint8Array = new Uint8Array();
   private levels: Level[] = [];
@@ -45,16 +43,12 @@ export class Viewer {
     this.film = film;
     this.zones = [];
     this.levels = film ? [film] : [];
-    if (film) {
-      this.values = modalityValues(film.gray);
-      this.header = headerView(film.gray, this.values, film.pixels, film.width);
-    }
     this.reset();
   }
 
-  /** Back to the header's window, and the whole film in the canvas. */
+  /** Back to what the model is given, and the whole film in the canvas. */
   reset(): void {
-    if (this.film) this.setView(this.header!);
+    if (this.film) this.setView(firstView(this.film));
     this.fit();
   }
 
@@ -70,7 +64,7 @@ export class Viewer {
   fit(): void {
     if (this.film) {
       const { width, height } = this.canvas;
-      this.scale = Math.min(width / this.film.width, height / this.film.height);
+      this.scale = Math.min(width / this.film.width, height / this.shownHeight);
       this.center();
     }
     this.isFitted = true;
@@ -91,7 +85,7 @@ export class Viewer {
     const x = at ? at.x * devicePixelRatio : this.canvas.width / 2;
     const y = at ? at.y * devicePixelRatio : this.canvas.height / 2;
     const least = Math.min(this.canvas.width, this.canvas.height) / 2;
-    const minScale = least / Math.max(this.film.width, this.film.height);
+    const minScale = least / Math.max(this.film.width, this.shownHeight);
     const scale = Math.min(Math.max(this.scale * factor, minScale), MAX_SCALE);
     this.x = x - (x - this.x) * (scale / this.scale);
     this.y = y - (y - this.y) * (scale / this.scale);
@@ -110,17 +104,19 @@ export class Viewer {
 
   /** Change the window by a drag in CSS pixels: right is wider, down is darker. */
   window(dx: number, dy: number): void {
-    if (!this.view) return;
-    const step = this.header!.window.width / FULL_DRAG_PX || 1;
+    if (!this.film || !this.view) return;
+    const first = this.film.window.width;
+    const step = first / FULL_DRAG_PX;
     const { center, width, fn } = this.view.window;
     // On a film that shows low values bright, a lower centre is darker.
     const direction = this.view.inverted ? -1 : 1;
     this.setView({
-      voiLut: null,
+      byTable: false,
       inverted: this.view.inverted,
       window: {
         center: center + direction * dy * step,
-        width: Math.max(width + dx * step, 1),
+        // Where a rescale slope makes values small, so is the smallest width.
+        width: Math.max(width + dx * step, Math.min(1, first / FULL_DRAG_PX)),
         fn,
       },
     });
@@ -140,13 +136,18 @@ export class Viewer {
 
   private setView(view: GrayView): void {
     this.view = view;
-    this.gray = displayLevels(this.values, view);
+    this.gray = displayLevels(this.film!, view);
+  }
+
+  /** Height of the film in columns: its pixels may be taller than wide. */
+  private get shownHeight(): number {
+    return this.film!.height * this.film!.aspect;
   }
 
   private center(): void {
     const film = this.film!;
     this.x = Math.round((this.canvas.width - film.width * this.scale) / 2);
-    this.y = Math.round((this.canvas.height - film.height * this.scale) / 2);
+    this.y = Math.round((this.canvas.height - this.shownHeight * this.scale) / 2);
   }
 
   private draw(): void {
@@ -163,7 +164,7 @@ export class Viewer {
     this.drawZones();
     const { center, width } = this.view.window;
     const { inverted } = this.view;
-    const throughLut = this.view.voiLut !== null;
+    const throughLut = this.view.byTable && this.film.throughLut;
     // For those who drive the page from outside: where the film lies on the canvas.
     Object.assign(canvas.dataset, { scale: this.scale, x: this.x, y: this.y });
     this.onChange({ center, width, throughLut, inverted, scale: this.scale });
@@ -173,7 +174,7 @@ export class Viewer {
     const index = levelFor(this.scale);
     while (this.levels.length <= index) this.levels.push(halve(this.levels.at(-1)!));
     const level = this.levels[index]!;
-    const step = this.scale * 2 ** index;
+    const step = { x: this.scale * 2 ** index, y: this.scale * this.film!.aspect * 2 ** index };
     const rect = this.visible(level, step);
     if (rect.width <= 0 || rect.height <= 0) return;
     this.buffer.width = rect.width;
@@ -182,19 +183,19 @@ export class Viewer {
     this.context.imageSmoothingQuality = "high";
     this.context.drawImage(
       this.buffer,
-      this.x + rect.x * step,
-      this.y + rect.y * step,
-      rect.width * step,
-      rect.height * step,
+      this.x + rect.x * step.x,
+      this.y + rect.y * step.y,
+      rect.width * step.x,
+      rect.height * step.y,
     );
   }
 
   /** Return the part of a level that the canvas shows, and a pixel around it for smoothing. */
-  private visible(level: Level, step: number): Rect {
-    const x = Math.max(0, Math.floor(-this.x / step) - 1);
-    const y = Math.max(0, Math.floor(-this.y / step) - 1);
-    const right = Math.min(level.width, Math.ceil((this.canvas.width - this.x) / step) + 1);
-    const bottom = Math.min(level.height, Math.ceil((this.canvas.height - this.y) / step) + 1);
+  private visible(level: Level, step: { x: number; y: number }): Rect {
+    const x = Math.max(0, Math.floor(-this.x / step.x) - 1);
+    const y = Math.max(0, Math.floor(-this.y / step.y) - 1);
+    const right = Math.min(level.width, Math.ceil((this.canvas.width - this.x) / step.x) + 1);
+    const bottom = Math.min(level.height, Math.ceil((this.canvas.height - this.y) / step.y) + 1);
     return { x, y, width: right - x, height: bottom - y };
   }
 
@@ -205,9 +206,9 @@ export class Viewer {
     context.strokeStyle = "#ffb454";
     for (const zone of this.zones) {
       const x = this.x + zone.left * film!.width * this.scale;
-      const y = this.y + zone.top * film!.height * this.scale;
+      const y = this.y + zone.top * this.shownHeight * this.scale;
       const width = (zone.right - zone.left) * film!.width * this.scale;
-      const height = (zone.bottom - zone.top) * film!.height * this.scale;
+      const height = (zone.bottom - zone.top) * this.shownHeight * this.scale;
       context.strokeRect(x, y, width, height);
     }
     context.setLineDash([]);

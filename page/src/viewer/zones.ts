@@ -35,8 +35,8 @@ const MIDLINE: Record<string, Zone> = {
 };
 
 /** Whether the right edge of a film is the patient's right; films are shown as from in front. */
-export function isMirrored(orientation: { right: string }): boolean {
-  return orientation.right.startsWith("R");
+export function isMirrored(film: { rightEdge: string }): boolean {
+  return film.rightEdge === "R";
 }
 
 /** Return the outlines for a side and a region as `Evidence` names them; none where neither is. */

@@ -18,7 +18,7 @@ from cxr_reason.film.grayscale import read_grayscale_steps
 from cxr_reason.film.header import Header, read_header
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.layout import read_layout
-from cxr_reason.film.orientation import read_orientation
+from cxr_reason.film.orientation import names_orientation, read_orientation
 from cxr_reason.film.pixels import decode_pixels
 from cxr_reason.film.spacing import read_pixel_aspect, read_spacing
 
@@ -31,6 +31,7 @@ class DicomFilm(NamedTuple):
     info: FilmInfo
     pixel_aspect: float
     steps: GrayscaleSteps
+    right_edge: str
 
 
 def decode_dicom(
@@ -47,7 +48,7 @@ def decode_dicom(
     Returns:
         Pixels uint16 `[H, W]` turned to L\F, a view of any strides; display table float32
         `[2**bits_stored]`; film record; spacing of rows over that of columns; the steps that the
-        table was built from.
+        table was built from; the patient's side at the right edge.
 
     Raises:
         UnreadableImageError: Damaged, truncated, or a transfer syntax without a decoder.
@@ -83,7 +84,8 @@ def decode_dicom(
         flags=tuple(dict.fromkeys(flags + view_flags + turn_flags + assumed)),
         orientation=orientation.code,
     )
-    return DicomFilm(pixels, table, info, row_spacing / column_spacing, steps)
+    right_edge = "L" if names_orientation(header) else ""
+    return DicomFilm(pixels, table, info, row_spacing / column_spacing, steps, right_edge)
 
 
 def _read_laterality(header: Header) -> str | None:

@@ -129,6 +129,13 @@ def read_orientation(header: Header) -> tuple[Orientation, tuple[str, ...]]:
     return orientation, () if orientation == Orientation() else ("reoriented",)
 
 
+def names_orientation(header: Header) -> bool:
+    """Return whether the header says how a frontal film lies, so that its sides are known."""
+    row, column = read_directions(header)
+    axes = {axis for axis in ("LR", "HF") for letter in (row, column) if letter and letter in axis}
+    return axes == {"LR", "HF"}
+
+
 def _field_of_view_flags(header: Header) -> tuple[str, ...]:
     rotation = (header.numbers("FieldOfViewRotation") or [0.0])[0]
     is_turned = header.text("FieldOfViewHorizontalFlip") == "YES" or rotation % 360 != 0

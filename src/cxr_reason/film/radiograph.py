@@ -64,6 +64,8 @@ class Radiograph:
         pixel_aspect: Spacing of the rows of `pixels` over that of its columns, 1 where unknown.
         steps: What the header says about the gray values; None for a PNG or JPEG. For viewers: the
             table is what the model is given.
+        right_edge: Patient's side at the right edge of the film, "L" or "R"; "" where unknown
+            (PS3.3 C.7.6.1.1.1). For viewers too.
     """
 
     pixels: NDArray[np.uint16]
@@ -71,6 +73,7 @@ class Radiograph:
     info: FilmInfo
     pixel_aspect: float = 1.0
     steps: GrayscaleSteps | None = None
+    right_edge: str = ""
 
 
 def decode_radiograph(

@@ -84,7 +84,14 @@ def make_app(
 
 def _add_api(app: FastAPI, client: AsyncClient, config: GatewayConfig) -> None:
     max_bytes = config.limits.max_body_bytes
-    model = {"id": config.model, "object": "model", "created": 0, "owned_by": "cxr-reason"}
+    model = {
+        "id": config.model,
+        "object": "model",
+        "created": 0,
+        "owned_by": "cxr-reason",
+        # So that nobody sends what would be refused.
+        "max_film_bytes": config.limits.max_film_bytes,
+    }
 
     @app.get("/v1/models")
     async def list_models() -> dict[str, Any]:

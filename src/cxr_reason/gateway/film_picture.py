@@ -130,12 +130,13 @@ def _describe(film: Radiograph) -> dict[str, Any]:
         "height": height_px,
         "width": width_px,
         "entries": len(film.display_table),
-        "row_to_column_spacing": _spacing_ratio(film),
+        "row_to_column_spacing": spacing_ratio(film),
+        "right_edge": film.right_edge,
         "film": asdict(film.info),
     }
 
 
-def _spacing_ratio(film: Radiograph) -> float:
+def spacing_ratio(film: Radiograph) -> float:
     """Return how much taller than wide a pixel is."""
     row_mm, column_mm = film.info.pixel_spacing_mm or (1.0, 1.0)
     return row_mm / column_mm

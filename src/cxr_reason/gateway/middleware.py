@@ -14,11 +14,10 @@ from cxr_reason.gateway.metrics import GatewayMetrics
 
 _LOGGER = logging.getLogger(__name__)
 
-# The page shows pixels with WebAssembly codecs in workers; nothing comes from elsewhere.
+# Nothing comes from elsewhere. The page saves reviews by way of a blob: address.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
-    "img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'self'; script-src 'self'; worker-src 'none'; img-src 'self' blob: data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = [
     (b"content-security-policy", _POLICY.encode()),

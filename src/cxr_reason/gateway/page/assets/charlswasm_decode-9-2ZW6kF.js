@@ -1,1 +1,0 @@
-var e=new URL(`charlswasm_decode-CEN7ucFR.wasm`,import.meta.url).href;export{e as default};

@@ -1,1 +1,0 @@
-var e=new URL(`openjpegwasm_decode-BP3l1OXH.wasm`,import.meta.url).href;export{e as default};
