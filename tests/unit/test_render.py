@@ -87,6 +87,21 @@ def test_a_flat_table_still_has_a_window(level: float) -> None:
     assert np.isfinite([window.center, window.width]).all() and window.width > 0
 
 
+def test_odd_headers_give_finite_windows() -> None:
+    rng = np.random.default_rng(0)
+    extremes = [0.0, 1e-300, 1e-12, 1.0, -1.0, 7.5, 1e12, -1e300, 1e304]
+    for _ in range(2000):
+        slope, intercept, center, width = rng.choice(extremes, 4)
+        table = rng.choice([0.0, 0.5, 1.0, rng.random()], 256).astype(np.float32)
+        table = np.sort(table) if rng.random() < 0.5 else table
+        window = Window(center, width, str(rng.choice(["LINEAR", "LINEAR_EXACT", "SIGMOID", "X"])))
+        steps = GrayscaleSteps(8, slope=slope, intercept=intercept, window=window)
+        film = Radiograph(RAMP, table, FilmInfo("0" * 64, "dicom", 64, 64, 8), steps)
+        view = find_gray_view(film)
+        assert np.isfinite([view.window.center, view.window.width]).all()
+        assert np.isfinite(view.values.astype(np.float32)).all()
+
+
 def test_a_real_film_has_the_window_of_its_header(rg1_path: Path) -> None:
     view = find_gray_view(decode_radiograph(rg1_path.read_bytes()))
     assert view.window == Window(15000, 30000)

@@ -105,14 +105,13 @@ def decode_radiograph(
     digest = digest or hash_film(data)
     try:
         if is_dicom(data):
-            return Radiograph(
-                *decode_dicom(
-                    data,
-                    image_digest=digest,
-                    max_pixels=limits.max_pixels,
-                    max_inflated_bytes=limits.max_encoded_bytes,
-                )
+            film = decode_dicom(
+                data,
+                image_digest=digest,
+                max_pixels=limits.max_pixels,
+                max_inflated_bytes=limits.max_encoded_bytes,
             )
+            return Radiograph(**film._asdict())
         if data.startswith(_PNG_START):
             return _read_raster(data, "png", digest, limits)
         if data.startswith(_JPEG_START):

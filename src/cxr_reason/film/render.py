@@ -20,6 +20,7 @@ from cxr_reason.film.radiograph import Radiograph
 # Intensities this close are the same gray level of 8 bits, and what is this close to an end is it.
 _SAME = 1e-3
 _END = 1e-6
+_MOST = 1e30
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,9 @@ def find_gray_view(film: Radiograph) -> GrayView:
         that gives the same table; else, for tables that are no window, one over their range.
     """
     bits = len(film.display_table).bit_length() - 1
-    values = apply_modality(film.steps or GrayscaleSteps(bits))
+    # A slope may be anything that a decimal string holds: no viewer has use for more than this.
+    with np.errstate(all="ignore"):
+        values = apply_modality(film.steps or GrayscaleSteps(bits)).clip(-_MOST, _MOST)
     shown = film.display_table.astype(np.float64)
     # Least squares would give the sign of the slope by this sum.
     inverted = bool(np.dot(values - values.mean(), shown - shown.mean()) < 0)
@@ -65,7 +68,8 @@ def find_gray_view(film: Radiograph) -> GrayView:
 
 def _is_same(values: NDArray[np.float64], shown: NDArray[np.float64], window: Window) -> bool:
     try:
-        by_window = apply_window(values, window)
+        with np.errstate(all="ignore"):  # a header's numbers may be of any size
+            by_window = apply_window(values, window)
     except UnsupportedObjectError:
         return False
     return bool(np.abs(by_window - shown).max() < _SAME)

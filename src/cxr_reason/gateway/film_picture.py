@@ -131,7 +131,8 @@ def _describe(film: Radiograph) -> dict[str, Any]:
         "width": width_px,
         "entries": len(film.display_table),
         "row_to_column_spacing": spacing_ratio(film),
-        "right_edge": film.right_edge,
+        # Turned films are L\F, whatever was stored.
+        "right_edge": "L" if "reoriented" in film.info.flags else film.right_edge,
         "film": asdict(film.info),
     }
 
