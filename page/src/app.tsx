@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 
 import { Controller } from "./controller";
+import { filmNotices, noticesOf } from "./notices";
 import { FilmView } from "./parts/film-view";
 import { Findings } from "./parts/findings";
 import { FollowUp } from "./parts/follow-up";
@@ -111,7 +112,11 @@ export function App() {
               {state.error}
             </p>
           )}
-          {state.reading && <Notices reading={state.reading} />}
+          <Notices
+            notices={
+              state.reading ? noticesOf(state.reading) : filmNotices(state.film?.flags ?? [])
+            }
+          />
           <Findings
             controller={controller}
             selected={selected}

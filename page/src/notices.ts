@@ -48,7 +48,7 @@ export function noticesOf(reading: Reading): Notice[] {
   ];
   const notes = [
     ...reading.differential.map((item) => `Left open by the text: ${item.findings.join(" or ")}.`),
-    ...(reading.film?.flags ?? []).map((flag) => say(FLAGS, flag)),
+    ...sayFlags(reading.film?.flags ?? []),
   ];
   const model = reading.provenance.model_notice;
   return [
@@ -58,10 +58,19 @@ export function noticesOf(reading: Reading): Notice[] {
   ];
 }
 
+/** Return the notices of a film that is not read yet. */
+export function filmNotices(flags: string[]): Notice[] {
+  return make("note", sayFlags(flags));
+}
+
 /** Return the contradictions about one label, in sentences; "": those about none. */
 export function contradictionsOf(reading: Reading | null, label: string): string[] {
   const all = reading?.contradictions ?? [];
   return all.filter((item) => item.label === label).map((item) => say(CONTRADICTIONS, item.kind));
+}
+
+function sayFlags(flags: string[]): string[] {
+  return flags.map((flag) => say(FLAGS, flag));
 }
 
 /** A state that this page does not know yet is shown by its name, never left out. */

@@ -19,6 +19,7 @@ export function makeFilm(changes: Partial<Film> = {}): Film {
     digest: "ab".repeat(32),
     rightEdge: "",
     view: "",
+    flags: [],
     spacing: null,
     ...changes,
   };

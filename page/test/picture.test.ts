@@ -15,6 +15,7 @@ const HEAD = {
     source: "dicom",
     bits_stored: 8,
     view: null,
+    flags: ["view_unknown"],
     pixel_spacing_mm: [0.2, 0.1],
     spacing_kind: "detector",
   },
@@ -50,6 +51,7 @@ describe("the answer of the server", () => {
       digest: "ab",
       rightEdge: "L",
       view: "",
+      flags: ["view_unknown"],
       spacing: { mm: 0.1, plane: "detector" },
     });
   });

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import page_stand_in
 from support.page_browser import canvas_pixels, decision, expect, open_film, read_film
 
@@ -65,6 +66,17 @@ def test_how_a_reading_ended_is_shown(
     stand_in.outcome = outcome
     read_film(page, rg1_path)
     expect(page.get_by_role("list", name="Notices")).to_contain_text(text)
+
+
+def test_flags_of_the_film_are_shown_before_it_is_read(
+    page: Any, stand_in: Any, tmp_path: Path
+) -> None:
+    stand_in.pace_s = 0.3
+    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4)).save(tmp_path / "film.png")
+    open_film(page, tmp_path / "film.png")
+    notices = page.get_by_role("list", name="Notices")
+    expect(notices).to_contain_text("does not say whether the film is PA or AP")
+    expect(page.locator(".phase")).not_to_have_text("Reading complete")
 
 
 def test_stop_ends_the_request_and_keeps_what_came(

@@ -11,45 +11,25 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import encapsulate
 from support.page_browser import (
     canvas_pixels,
+    compare_shown,
     expect,
     open_film,
     read_film,
-    shown_film,
 )
 
 from cxr_reason.errors import InputError
-from cxr_reason.film.radiograph import Radiograph, decode_radiograph
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.gateway.film_picture import spacing_ratio
-
-Shown = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def films_below(folder: Path) -> list[Path]:
     """Return the files of a folder that hold films, as far as their names tell."""
     found = sorted(path for path in folder.rglob("*") if path.suffix in (".dcm", ".png", ".jpg"))
     return [path for path in found if path.name != "truth.png"]
-
-
-def compare_shown(page: Any, film: Radiograph) -> Shown:
-    """Return the gray levels that the canvas shows and those that the model is given, 0..255."""
-    shown, (rows, columns) = shown_film(page)
-    assert (shown == shown[..., :1]).all(), "a film has no colour"
-    expected = 255.0 * film.display_table[film.pixels]
-    ratio = spacing_ratio(film)
-    if ratio != 1:
-        # As a canvas draws it: bilinear between the centres of pixels.
-        height = round(film.pixels.shape[0] * ratio)
-        size = (film.pixels.shape[1], height)
-        box = Image.Resampling.BILINEAR
-        expected = np.asarray(Image.fromarray(expected).resize(size, box))
-    expected = expected[rows, columns]
-    gray = shown[: expected.shape[0], : expected.shape[1], 0].astype(np.float32)
-    return gray, expected
 
 
 def check_shown_as_given(page: Any, path: Path) -> bool:
@@ -66,8 +46,11 @@ def check_shown_as_given(page: Any, path: Path) -> bool:
         expect(page.get_by_role("alert")).to_have_text(error.message)
         return False
     read_film(page, path)
-    expect(page.get_by_test_id("window")).to_be_visible()
+    # So large that a canvas pixel is a film pixel, for all of the film.
+    height = int(film.info.height_px * max(1, spacing_ratio(film)))
+    page.set_viewport_size({"width": 2 * film.info.width_px + 800, "height": height + 400})
     gray, expected = compare_shown(page, film)
+    assert expected.shape[1] == film.pixels.shape[1] and len(expected) >= film.pixels.shape[0]
     difference = np.abs(gray - expected)
     if spacing_ratio(film) == 1:
         assert difference.max() <= 0.51, path.name

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.page_browser import (
     READING_MS,
     canvas_pixels,
+    compare_shown,
     decision,
     expect,
     open_film,
@@ -23,6 +25,7 @@ from support.page_browser import (
 
 from cxr_reason.client import Client
 from cxr_reason.engine.config import EngineConfig
+from cxr_reason.film.radiograph import decode_radiograph
 from cxr_reason.gateway.config import GatewayConfig
 from cxr_reason.gateway.service import GatewayService
 from cxr_reason.reading.reading import Reading
@@ -94,6 +97,8 @@ def test_rg1_is_read_from_opening_to_export(
     sentence = expected.reasoning[evidence.start : evidence.end]
     expect(trace.locator("mark.selected").first).to_have_text(sentence)
 
+    gray, given = compare_shown(page, decode_radiograph(rg1_path.read_bytes()))
+    assert np.abs(gray - given).max() <= 0.51
     before, _ = canvas_pixels(page)
     page.mouse.move(400, 400)
     page.mouse.down()

@@ -18,6 +18,8 @@ import pytest
 from PIL import Image
 
 from cxr_reason.engine.base import Array
+from cxr_reason.film.radiograph import Radiograph
+from cxr_reason.gateway.film_picture import spacing_ratio
 from support.page_stand_in import StandIn
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -115,6 +117,21 @@ def shown_film(page: Any) -> tuple[Array, tuple[slice, slice]]:
     # Outside of the film the canvas is black; the caller's film clips the far ends.
     rows, columns = slice(max(0, -y), height - y), slice(max(0, -x), width - x)
     return pixels[max(0, y) :, max(0, x) :], (rows, columns)
+
+
+def compare_shown(page: Any, film: Radiograph) -> tuple[Array, Array]:
+    """Return the gray levels that the canvas shows and those that the model is given, 0..255."""
+    shown, (rows, columns) = shown_film(page)
+    assert (shown == shown[..., :1]).all(), "a film has no colour"
+    expected = 255.0 * film.display_table[film.pixels]
+    ratio = spacing_ratio(film)
+    if ratio != 1:
+        # As a canvas draws it: bilinear between the centres of pixels.
+        height, width = film.pixels.shape
+        box = Image.Resampling.BILINEAR
+        expected = np.asarray(Image.fromarray(expected).resize((width, round(height * ratio)), box))
+    expected = expected[rows, columns]
+    return shown[: expected.shape[0], : expected.shape[1], 0].astype(np.float32), expected
 
 
 def decision(page: Any, label: str, name: str) -> Any:

@@ -90,6 +90,7 @@ def test_models(client):
     (model,) = client.models.list().data
     assert model.id == MODEL
     assert client.models.retrieve(MODEL).id == MODEL
+    assert model.model_extra["max_film_bytes"] == 2**20
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("other")
 

@@ -28,6 +28,8 @@ export interface Film {
   rightEdge: "L" | "R" | "";
   /** "PA", "AP" or "" where the header does not say. */
   view: string;
+  /** What a reader should know of the file, in the server's words. */
+  flags: string[];
   /** Distance between columns in mm, and in which plane it was measured; null where unknown. */
   spacing: { mm: number; plane: "calibrated" | "detector" } | null;
 }

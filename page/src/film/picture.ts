@@ -25,6 +25,7 @@ interface Head {
     source: Film["source"];
     bits_stored: number;
     view: string | null;
+    flags: string[];
     pixel_spacing_mm: [number, number] | null;
     spacing_kind: "calibrated" | "detector" | "unknown";
   };
@@ -55,6 +56,7 @@ export function readPicture(answer: ArrayBuffer): Film {
     digest: film.image_digest,
     rightEdge: head.right_edge,
     view: film.view ?? "",
+    flags: film.flags,
     spacing: spacing && plane !== "unknown" ? { mm: spacing[1], plane } : null,
   };
 }

@@ -1,9 +1,7 @@
-import { noticesOf } from "../notices";
-import type { Reading } from "../reading";
+import type { Notice } from "../notices";
 
-/** What a reader must know of this reading. */
-export function Notices({ reading }: { reading: Reading }) {
-  const notices = noticesOf(reading);
+/** What a reader must know of this film or reading. */
+export function Notices({ notices }: { notices: Notice[] }) {
   if (!notices.length) return null;
   return (
     <ul class="notices" aria-label="Notices">
