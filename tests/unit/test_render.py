@@ -24,7 +24,7 @@ RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
 def make_film(steps: GrayscaleSteps) -> Radiograph:
     info = FilmInfo("0" * 64, "dicom", 64, 64, steps.bits_stored)
-    return Radiograph(RAMP, build_display_table(RAMP, steps), info, steps)
+    return Radiograph(RAMP, build_display_table(RAMP, steps), info, steps=steps)
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -60,7 +60,7 @@ def test_an_estimated_window_is_found_from_the_table(slope: float, inverted: boo
 
 def test_a_window_that_was_not_used_is_not_given() -> None:
     steps = GrayscaleSteps(12, window=Window(60000, 10))
-    film = Radiograph(RAMP, identity_table(12), make_film(steps).info, steps)
+    film = Radiograph(RAMP, identity_table(12), make_film(steps).info, steps=steps)
     window = find_gray_view(film).window
     assert (window.center, window.width) == pytest.approx((2047.5, 4095), abs=0.01)
 
@@ -96,7 +96,7 @@ def test_odd_headers_give_finite_windows() -> None:
         table = np.sort(table) if rng.random() < 0.5 else table
         window = Window(center, width, str(rng.choice(["LINEAR", "LINEAR_EXACT", "SIGMOID", "X"])))
         steps = GrayscaleSteps(8, slope=slope, intercept=intercept, window=window)
-        film = Radiograph(RAMP, table, FilmInfo("0" * 64, "dicom", 64, 64, 8), steps)
+        film = Radiograph(RAMP, table, FilmInfo("0" * 64, "dicom", 64, 64, 8), steps=steps)
         view = find_gray_view(film)
         assert np.isfinite([view.window.center, view.window.width]).all()
         assert np.isfinite(view.values.astype(np.float32)).all()
