@@ -23,7 +23,6 @@ from support.page_browser import (
 
 from cxr_reason.errors import InputError
 from cxr_reason.film.radiograph import decode_radiograph
-from cxr_reason.gateway.film_picture import spacing_ratio
 
 
 def films_below(folder: Path) -> list[Path]:
@@ -47,12 +46,12 @@ def check_shown_as_given(page: Any, path: Path) -> bool:
         return False
     read_film(page, path)
     # So large that a canvas pixel is a film pixel, for all of the film.
-    height = int(film.info.height_px * max(1, spacing_ratio(film)))
+    height = int(film.info.height_px * max(1, film.pixel_aspect))
     page.set_viewport_size({"width": 2 * film.info.width_px + 800, "height": height + 400})
     gray, expected = compare_shown(page, film)
     assert expected.shape[1] == film.pixels.shape[1] and len(expected) >= film.pixels.shape[0]
     difference = np.abs(gray - expected)
-    if spacing_ratio(film) == 1:
+    if film.pixel_aspect == 1:
         assert difference.max() <= 0.51, path.name
     else:
         assert np.median(difference) <= 1, path.name

@@ -19,7 +19,6 @@ from PIL import Image
 
 from cxr_reason.engine.base import Array
 from cxr_reason.film.radiograph import Radiograph
-from cxr_reason.gateway.film_picture import spacing_ratio
 from support.page_stand_in import StandIn
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -124,7 +123,7 @@ def compare_shown(page: Any, film: Radiograph) -> tuple[Array, Array]:
     shown, (rows, columns) = shown_film(page)
     assert (shown == shown[..., :1]).all(), "a film has no colour"
     expected = 255.0 * film.display_table[film.pixels]
-    ratio = spacing_ratio(film)
+    ratio = film.pixel_aspect
     if ratio != 1:
         # As a canvas draws it: bilinear between the centres of pixels.
         height, width = film.pixels.shape

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cxr_reason.client.events import DoneEvent, Event, TextEvent
 from cxr_reason.errors import CxrError, ServerError
+from cxr_reason.film.flags import FLAGS
 from cxr_reason.findings import LABELS
 from cxr_reason.reading.audit import Evidence, Finding
 from cxr_reason.reading.reading import DISCLAIMER, Reading
@@ -104,7 +105,7 @@ class ReadingView(JupyterMixin):
         for alternatives in reading.differential:
             yield Text(f"open     {' or '.join(alternatives.findings)}")
         for flag in reading.film.flags if reading.film else ():
-            yield Text(f"film     {flag}", "yellow")
+            yield Text(f"film     {FLAGS.get(flag, flag)}", "yellow")
         usage = reading.usage
         yield Text(
             f"tokens   {usage.prompt_tokens} in, {usage.completion_tokens} out; first after "

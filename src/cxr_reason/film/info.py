@@ -29,7 +29,7 @@ class FilmInfo:
             where unknown.
         spacing_kind: "calibrated" (corrected for magnification), "detector" (distances on the
             detector plane, larger than in the patient) or "unknown". DICOM PS3.3 10.7.1.
-        flags: What a reader should know, e.g. "window_estimated". Short fixed words.
+        flags: What a reader should know: keys of `cxr_reason.film.flags.FLAGS`.
         orientation: How the stored pixels were turned to L\F, 1 (as stored) to 8, as in EXIF and
             TIFF. `film.orientation.Orientation.from_code` maps coordinates back to them.
     """

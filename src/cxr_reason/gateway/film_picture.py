@@ -130,17 +130,10 @@ def _describe(film: Radiograph) -> dict[str, Any]:
         "height": height_px,
         "width": width_px,
         "entries": len(film.display_table),
-        "row_to_column_spacing": spacing_ratio(film),
-        # Turned films are L\F, whatever was stored.
-        "right_edge": "L" if "reoriented" in film.info.flags else film.right_edge,
+        "row_to_column_spacing": film.pixel_aspect,
+        "right_edge": film.right_edge,
         "film": asdict(film.info),
     }
-
-
-def spacing_ratio(film: Radiograph) -> float:
-    """Return how much taller than wide a pixel is."""
-    row_mm, column_mm = film.info.pixel_spacing_mm or (1.0, 1.0)
-    return row_mm / column_mm
 
 
 def _bytes_of(array: NDArray[Any]) -> memoryview:
