@@ -2,7 +2,7 @@
 
 For pairs of a film and a label that is present and has boxes, the probability of the label on the
 film as it is (original), with the label's boxes covered (own), with regions of the same sizes
-covered that touch no finding (elsewhere), on a uniform gray film (blank), and on another film of
+covered that touch no finding (elsewhere), on an empty gray film (blank), and on another film of
 the data on which the label is absent (swapped). A model that looks at the finding no longer
 reports it on own, blank and swapped, but still does on elsewhere. After ShoViR (arXiv 2606.30201)
 and "VLMs for chest radiography do not always need the image" (arXiv 2606.17710).

@@ -20,6 +20,7 @@ Intensity = NDArray[np.float32]
 PixelBox = tuple[int, int, int, int]  # x0, y0, x1, y1, the ends not included
 
 _MID_GRAY = 0.5
+_BLANK_RANGE = 10.0 / 255.0
 _FEATHER_SHARE = 0.02  # of the shorter side of the film
 _STEPS = 48  # places tried along a side
 
@@ -38,8 +39,13 @@ def encode_png(intensity: Intensity) -> bytes:
 
 
 def make_blank(height_px: int, width_px: int) -> bytes:
-    """Return a film of uniform mid-gray as a PNG."""
-    return encode_png(np.full((height_px, width_px), _MID_GRAY, np.float32))
+    """Return a film of mid-gray with nothing on it as a PNG.
+
+    From top to bottom it brightens by ten gray levels of 255: a reader refuses a uniform one before
+    the model sees it, and what is asked is what the model says.
+    """
+    ramp = np.linspace(_MID_GRAY - _BLANK_RANGE / 2, _MID_GRAY + _BLANK_RANGE / 2, height_px)
+    return encode_png(np.repeat(ramp.astype(np.float32)[:, None], width_px, axis=1))
 
 
 def to_pixels(box: Box, height_px: int, width_px: int) -> PixelBox:
