@@ -45,9 +45,16 @@ def check_shown_as_given(page: Any, path: Path) -> bool:
         expect(page.get_by_role("alert")).to_have_text(error.message)
         return False
     read_film(page, path)
-    # So large that a canvas pixel is a film pixel, for all of the film.
-    height = int(film.info.height_px * max(1, film.pixel_aspect))
-    page.set_viewport_size({"width": 2 * film.info.width_px + 800, "height": height + 400})
+    # So large that all of the film is on the canvas, a canvas pixel to each of its own or more.
+    width, height = film.info.width_px, int(film.info.height_px * max(1, film.pixel_aspect))
+    page.set_viewport_size({"width": 2 * width + 800, "height": height + 600})
+    page.wait_for_function(
+        """([width, height]) => {
+            const canvas = document.querySelector("canvas");
+            return canvas.width >= width && canvas.height >= height;
+        }""",
+        arg=[width, height],
+    )
     gray, expected = compare_shown(page, film)
     assert expected.shape[1] == film.pixels.shape[1] and len(expected) >= film.pixels.shape[0]
     difference = np.abs(gray - expected)
