@@ -37,7 +37,7 @@ def test_a_reading_streams_and_shows_where_its_findings_come_from(
 
     expect(page.get_by_text("The answer names it; the reasoning only denies it.")).to_be_visible()
     notices = page.get_by_role("list", name="Notices")
-    for text in ("Scoliosis", "Model: Scripted by a test.", "no window"):
+    for text in ("Scoliosis", "Model: Scripted by a test.", "no usable window"):
         expect(notices).to_contain_text(text)
 
     before, _ = canvas_pixels(page)
