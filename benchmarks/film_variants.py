@@ -73,7 +73,7 @@ def make_film_variants(
         )
     radiograph = decode_radiograph(film)
     height, width = radiograph.pixels.shape
-    grid = fit_grid(height, width, budget)
+    grid = fit_grid(height, width, budget, radiograph.pixel_aspect)
     size = (grid.width * PATCH_SIZE, grid.height * PATCH_SIZE)
     originals, pngs = [], []
     for index in range(count):
@@ -114,6 +114,9 @@ def _replace_pixels(film: bytes, radiograph: Radiograph, pixels: NDArray[np.uint
         dataset.decompress()
     offset = 2 ** (radiograph.info.bits_stored - 1) if dataset.PixelRepresentation else 0
     dtype = f"{'i' if dataset.PixelRepresentation else 'u'}{dataset.BitsAllocated // 8}"
+    if radiograph.info.orientation != 1:  # `pixels` are turned already
+        dataset.Rows, dataset.Columns = pixels.shape
+        dataset.PatientOrientation = ["L", "F"]
     dataset.PixelData = (pixels.astype(np.int64) - offset).astype(dtype).tobytes()
     buffer = io.BytesIO()
     dataset.save_as(buffer)

@@ -34,7 +34,7 @@ CHEST_WORDS = words(
 OTHER_WORDS = words(
     "HAND|HIP|ABDOMEN|BREAST|SKULL|KNEE|TSPINE|THORACIC SPINE|"
     "Brustwirbelsäule|BWS|MAMMOGRAPHY|RACHIS DORSAL|KRĘGOSŁUP PIERSIOWY|胸椎|"
-    "頚椎|MANO|GENOU|ZÄHNE|DENTAL|OPG|BAUCH|CRÂNE|膝|КИСТЬ|RIBS|SHOULDER"
+    "頚椎|MANO|GENOU|ZÄHNE|DENTAL|OPG|BAUCH|CRÂNE|膝|КИСТЬ|RIBS|TÓRAX ÓSEO|SHOULDER"
 )
 
 PLACEHOLDERS = words(
@@ -188,7 +188,7 @@ def test_words_for_other_views_are_refused(word: str) -> None:
         *(("PA", "PA"), ("p.a.", "PA"), ("POSTERO-ANTERIOR", "PA"), ("PA ERECT", "PA")),
         *(("AP", "AP"), ("AP_SUPINE", "AP"), ("a.-p. liegend", "AP"), ("ANTEROPOSTERIOR", "AP")),
         *(("DECUBITO SUPINO AP", "AP"), ("FRONTAL", None), ("FACE", None), ("STANDING", None)),
-        *(("Canary", None), ("正位", None)),
+        *(("Canary", None), ("正位", None), ("後前", "PA"), ("PA/AP", None)),
     ],
 )
 def test_words_for_frontal_views(word: str, view: str | None) -> None:
