@@ -68,9 +68,10 @@ def fit_grid(height_px: int, width_px: int, budget: PixelBudget, pixel_aspect: f
     width = width_px * max(1.0 / pixel_aspect, 1.0)
     shorter, longer = sorted((height, width))
     if shorter < 1 or longer / shorter > _MAX_ASPECT_RATIO:
+        shape = "" if pixel_aspect == 1 else f" of aspect {pixel_aspect:g}"
         raise UnsupportedObjectError(
-            f"image of {height_px} x {width_px} pixels: sides must be at least 1 pixel and at most "
-            f"{_MAX_ASPECT_RATIO} times each other; send a whole film"
+            f"image of {height_px} x {width_px} pixels{shape}: sides must be at least 1 pixel and "
+            f"at most {_MAX_ASPECT_RATIO} times each other; send a whole film"
         )
     rows = round(height / _FACTOR_PX) * _FACTOR_PX
     columns = round(width / _FACTOR_PX) * _FACTOR_PX

@@ -214,7 +214,8 @@ def test_squashed_films_are_stretched_again(axis: int) -> None:
     assert np.abs(one.patches - other.patches).max() <= 1 / 255
 
 
-def test_absurd_aspect_is_refused() -> None:
-    film = decode_radiograph(make_film(film_of(60, 60), PixelSpacing=[1000, 0.1]))
+@pytest.mark.parametrize("spacing", [["1000", "0.1"], ["1e-300", "1e300"], ["1e300", "1e-300"]])
+def test_absurd_aspect_is_refused(spacing: list[str]) -> None:
+    film = decode_radiograph(make_film(film_of(60, 60), PixelSpacing=spacing))
     with pytest.raises(UnsupportedObjectError, match="times each other"):
         preprocess_film(film)

@@ -7,6 +7,7 @@ from cxr_reason.film.info import SpacingKind
 
 # Sides of the resized film are multiples of 28 px of at most 476: nothing smaller is resolved.
 _SQUARE_WITHIN = 0.01
+_MOST_ASPECT = 1e6  # keeps damaged values finite; far less is refused when the film is resized
 
 
 def read_spacing(header: Header) -> tuple[tuple[float, float] | None, SpacingKind]:
@@ -32,7 +33,7 @@ def read_pixel_aspect(header: Header) -> float:
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
         pair = _read_pair(header, keyword)
         if pair:
-            aspect = pair[0] / pair[1]
+            aspect = min(max(pair[0] / pair[1], 1 / _MOST_ASPECT), _MOST_ASPECT)
             return 1.0 if abs(aspect - 1.0) <= _SQUARE_WITHIN else aspect
     return 1.0
 
