@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from cxr_reason.errors import TooLargeError, UnreadableImageError, UnsupportedObjectError
 from cxr_reason.film.header import IMAGE_ATTRIBUTES, Header
 from cxr_reason.film.pixels import Layout
 
 _GRAY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_OTHERS = ("YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB", "HSV", "ARGB", "CMYK")  # C.7.6.3.1.2
 _COLOR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 
 
@@ -38,10 +37,9 @@ def read_layout(header: Header, max_pixels: float) -> Layout:
         ) from error
     photometric = header.text("PhotometricInterpretation")
     if photometric not in {1: _GRAY, 3: _COLOR}.get(samples, ()):
-        # The characters of a Code String: nothing else of a header is shown.
-        is_code = re.fullmatch(r"[A-Z0-9 _]{1,16}", photometric)
+        shown = photometric if photometric in (*_GRAY, *_COLOR, *_OTHERS) else "unknown"
         raise UnsupportedObjectError(
-            f"DICOM: Photometric Interpretation {photometric if is_code else 'unnamed'} with "
+            f"DICOM: Photometric Interpretation {shown} with "
             f"{samples} samples per pixel; send MONOCHROME1 or MONOCHROME2"
         )
     if (header.numbers("NumberOfFrames") or [1.0])[0] > 1:
