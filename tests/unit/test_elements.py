@@ -145,6 +145,7 @@ def test_window_values_as_writers_write_them(text: str) -> None:
     film = decode_radiograph(data[:start] + element + data[start + 12 :])
     shown = film.display_table[film.pixels]
     np.testing.assert_allclose(shown, PIXELS / 4095, atol=1e-6)
+    assert film.info.flags == ((REPAIRED,) if "," in text else ())
 
 
 def test_mutated_structures_raise_input_errors(caplog: pytest.LogCaptureFixture) -> None:

@@ -156,6 +156,25 @@ def test_rle_that_is_too_long(frame: bytes) -> None:
     np.testing.assert_array_equal(framed(frame, RLE).pixels, PIXELS)
 
 
+def test_rle_segments_of_odd_length_are_flagged() -> None:
+    high = HIGH if len(HIGH) % 2 else HIGH + b"\x80"  # 128 is no operation
+    film = framed(rle_frame(high, LOW), RLE)
+    np.testing.assert_array_equal(film.pixels, PIXELS)
+    assert film.info.flags == REPAIRED
+    even = [plane + bytes(len(plane) % 2) for plane in (HIGH, LOW)]
+    assert framed(rle_frame(*even), RLE).info.flags == ()
+
+
+@pytest.mark.parametrize("syntax", [*ENCODERS, RLE])
+def test_fragments_without_an_offset_table(syntax: str) -> None:
+    frame = FRAMES.get(syntax) or rle_frame(HIGH, LOW)
+    data = chest_file(with_frame(chest_dataset(PIXELS, 12), frame), syntax)
+    start = data.index(b"\xe0\x7f\x10\x00OB") + 12
+    table = 8 + int.from_bytes(data[start + 4 : start + 8], "little")
+    film = decode_radiograph(data[:start] + data[start + table :])
+    np.testing.assert_array_equal(film.pixels, PIXELS)
+
+
 def test_rle_that_is_too_short_is_refused() -> None:
     for frame in (
         rle_frame(HIGH, LOW[:-3]),

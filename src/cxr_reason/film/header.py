@@ -18,7 +18,7 @@ from pydicom.tag import BaseTag, Tag
 
 from cxr_reason.errors import TooLargeError, UnreadableImageError
 from cxr_reason.film.elements import PIXEL_DATA, UNDEFINED_LENGTH, read_elements
-from cxr_reason.film.pixels import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, SYNTAXES
+from cxr_reason.film.pixels import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, REPAIRED, SYNTAXES
 from cxr_reason.film.quiet import quiet_pydicom
 
 PREAMBLE_BYTES = 128
@@ -112,7 +112,6 @@ class Header:
     Attributes:
         transfer_syntax: A key of `SYNTAXES`.
         byte_order: "<" or ">".
-        repairs: Flags of what had to be repaired to read the header.
     """
 
     def __init__(
@@ -121,7 +120,12 @@ class Header:
         self._dataset = dataset
         self.transfer_syntax = transfer_syntax
         self.byte_order = ">" if transfer_syntax == BIG_ENDIAN else "<"
-        self.repairs = repairs
+        self._repairs = repairs
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """Flags of what had to be repaired to read the header, as far as it was read."""
+        return self._repairs
 
     def _element(self, keyword: str) -> Any:
         tag = Tag(keyword)
@@ -155,8 +159,10 @@ class Header:
         numbers = []
         # Some writers end a list with a delimiter.
         text = self.raw(keyword).decode("ascii", "replace").strip(" \0").rstrip("\\ ")
-        if text.count(",") <= text.count("\\") + 1 and "." not in text:
-            text = text.replace(",", ".")  # the decimal sign of many languages
+        if "," in text and "." not in text and text.count(",") <= text.count("\\") + 1:
+            # The decimal sign of many languages, not that of PS3.5 6.2.
+            text = text.replace(",", ".")
+            self._repairs = (REPAIRED,)
         for part in text.split("\\"):
             try:
                 number = float(part)
@@ -214,7 +220,7 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
             raise
         except Exception as error:
             raise UnreadableImageError("DICOM: header damaged or truncated") from error
-    repairs = ("encoding_repaired",) if is_repaired or not is_declared else ()
+    repairs = (REPAIRED,) if is_repaired or not is_declared else ()
     return Header(dataset, transfer_syntax=syntax, repairs=repairs)
 
 

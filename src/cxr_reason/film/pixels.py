@@ -10,16 +10,16 @@ decoder runs.
 from __future__ import annotations
 
 import struct
-from io import BytesIO
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.encaps import generate_fragments, parse_basic_offsets
+from pydicom.encaps import generate_fragments
 
 from cxr_reason.errors import UnreadableImageError, UnsupportedObjectError
 from cxr_reason.film.streams import decode_stream, is_stream, read_frame, strip_boxes
 
+REPAIRED = "encoding_repaired"  # flag of a film whose file is not as the standard says
 _ITEM = b"\xfe\xff\x00\xe0"
 
 # What a run-length segment may hold past its last pixel: one run.
@@ -113,7 +113,7 @@ def decode_pixels(
         # A lossy frame may ring past the stored range: masking would turn its brightest pixels
         # black.
         values = np.minimum(values, np.uint16((1 << layout.bits_stored) - 1))
-    flags = ("encoding_repaired",) if decoded.was_repaired or layout.shift else ()
+    flags = (REPAIRED,) if decoded.was_repaired or layout.shift else ()
     return number_values(values, layout), flags
 
 
@@ -129,10 +129,10 @@ def _decode(raw: bytes, syntax: Syntax, layout: Layout) -> _Decoded:
     # What is there counts: fragments under a native syntax, or a bare frame under another one.
     native_bytes = _native_bytes(layout)
     is_native_size = len(raw) in (native_bytes, native_bytes + native_bytes % 2)
-    if layout.is_encapsulated or (
-        raw.startswith(_ITEM) and not (syntax.kind == "native" and is_native_size)
+    if raw.startswith(_ITEM) and (
+        layout.is_encapsulated or syntax.kind != "native" or not is_native_size
     ):
-        frame, is_as_declared = _join_fragments(raw), syntax.kind != "native"
+        frame, is_as_declared = _join_fragments(raw, layout), syntax.kind != "native"
     elif syntax.kind == "native":
         return _decode_native(raw, layout)
     elif not is_stream(raw) and is_native_size:
@@ -190,7 +190,8 @@ def _decode_rle(frame: bytes, layout: Layout) -> _Decoded:
     itemsize = layout.bits_allocated // 8
     # A fixed output bounds what a small file can grow to.
     out = bytearray(_native_bytes(layout))
-    was_repaired = False
+    # Segments have an even length (PS3.5 G.3.1).
+    was_repaired = any(offset % 2 for offset in struct.unpack_from("<15I", frame, 4))
     try:
         length = len(dicomrle_decode(frame, f"<u{itemsize}", out=out))
     except MemoryError:
@@ -238,11 +239,13 @@ def _decode_frame(frame: bytes, layout: Layout, syntax: Syntax) -> _Decoded:
     return _Decoded(values, was_repaired or not is_as_declared, found.bits, is_lossy)
 
 
-def _join_fragments(raw: bytes) -> bytes:
+def _join_fragments(raw: bytes, layout: Layout) -> bytes:
     """Return the one frame of encapsulated pixel data (PS3.5 A.4)."""
-    buffer = BytesIO(raw)
-    parse_basic_offsets(buffer)
-    return b"".join(generate_fragments(buffer))
+    fragments = list(generate_fragments(raw))
+    # The first item is the Basic Offset Table, which says nothing of one frame. Some writers leave
+    # it out.
+    has_table = not is_stream(fragments[0]) and not _is_rle(fragments[0], layout)
+    return b"".join(fragments[1:] if has_table else fragments)
 
 
 def _one_of_equal_channels(decoded: _Decoded, layout: Layout) -> NDArray[Any]:
