@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.dataset import Dataset
 from support.chest_files import (
     BIG_ENDIAN,
@@ -98,6 +100,19 @@ def test_a_missing_end_marker_of_baseline() -> None:
     film = film_of(with_frame(chest_dataset(pixels, 8), frame[:-2]), JPEG_BASELINE)
     np.testing.assert_array_equal(film.pixels, whole.pixels)
     assert film.info.flags == REPAIRED and whole.info.flags == ()
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_rows": 1}], ids=str)
+def test_a_missing_end_marker_where_more_may_be_missing(options: dict[str, Any]) -> None:
+    pixels = chest_pixels(8)
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=98, **options)
+    frame = buffer.getvalue()
+    film_of(with_frame(chest_dataset(pixels, 8), frame), JPEG_BASELINE)
+    marks = [i for i in range(len(frame) - 2) if frame[i] == 0xFF and frame[i + 1] not in (0, 0xFF)]
+    for cut in (len(frame) - 2, *marks[-3:]):
+        with pytest.raises(UnreadableImageError):
+            film_of(with_frame(chest_dataset(pixels, 8), frame[:cut]), JPEG_BASELINE)
 
 
 @pytest.mark.parametrize("syntax", [*ENCODERS, JPEG_BASELINE])

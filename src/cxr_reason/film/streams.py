@@ -11,7 +11,7 @@ the other. A repair is tried only where the stream as it stands fails, and it ne
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +25,10 @@ _JP2_START = b"\0\0\0\x0cjP  "
 _END_MARKER_BYTES = 16  # the marker and some padding
 _ZEROS_BEFORE_END = 8  # at most; each costs one decoding
 _DCT_MARKERS = (0xC0, 0xC1, 0xC2)
+_PROGRESSIVE_MARKER = 0xC2
 _JPEG_LS_MARKER = 0xF7
+_RESTART_MARKER = 0xDD  # DRI, which defines the interval
+_SCAN_MARKER = 0xDA
 
 
 class Frame(NamedTuple):
@@ -106,6 +109,8 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
             position += 1
             continue
         yield marker, position
+        if marker == _SCAN_MARKER:  # entropy-coded data follow
+            break
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
 
 
@@ -159,7 +164,8 @@ def _repairs(data: bytes, frame: Frame) -> Iterator[bytes]:
         if end is not None:
             yield data[:end] + END_MARKER
         return
-    scan = max((p for m, p in _jpeg_segments(data) if m == 0xDA), default=len(data))
+    positions = dict(_jpeg_segments(data))
+    scan = positions.get(_SCAN_MARKER, len(data))
     # The marker cannot occur within a scan, where 0xFF is always followed by a stuffed byte or bit.
     end = data.find(END_MARKER, scan)
     if end < 0:
@@ -167,7 +173,7 @@ def _repairs(data: bytes, frame: Frame) -> Iterator[bytes]:
             # This decoder refuses a scan that ends early.
             yield data.rstrip(b"\0") + END_MARKER
             yield data + END_MARKER
-        elif _is_complete(data, frame):
+        elif _is_complete(data, frame, positions):
             yield data + END_MARKER
         return
     if len(data) - end > _END_MARKER_BYTES:
@@ -178,12 +184,15 @@ def _repairs(data: bytes, frame: Frame) -> Iterator[bytes]:
             yield data[: end - count] + END_MARKER
 
 
-def _is_complete(data: bytes, frame: Frame) -> bool:
-    """Tell whether a JPEG scan without an end marker has all its pixels.
+def _is_complete(data: bytes, frame: Frame, markers: Collection[int]) -> bool:
+    """Tell whether a JPEG stream without an end marker has all its pixels.
 
     A pixel that is missing is decoded from the bits that follow: if continuations that differ in
-    their first bits give the same picture, nothing of them was used.
+    their first bits give the same picture, nothing of them was used. That needs a single scan
+    without restarts, as another scan or interval could be missing as a whole.
     """
+    if frame.samples != 1 or not {_PROGRESSIVE_MARKER, _RESTART_MARKER}.isdisjoint(markers):
+        return False
     pictures = [_decode(data + 64 * bits + END_MARKER, frame) for bits in (b"\0", b"\xaa", b"\x55")]
     return all(np.array_equal(pictures[0], picture) for picture in pictures[1:])
 
