@@ -75,8 +75,9 @@ def test_sequences_without_their_delimiters(syntax: str, item_has_length: bool) 
 @pytest.mark.parametrize("length", [b"\xff\xff\xff\xff", b"\x10\0\0\0"])
 def test_delimiters_with_a_length(length: bytes) -> None:
     data = chest_file(with_sequences())
-    check(data.replace(SEQUENCE_END, SEQUENCE_END[:4] + length))
-    check(data.replace(ITEM_END, ITEM_END[:4] + length))
+    assert check(data.replace(SEQUENCE_END, SEQUENCE_END[:4] + length)) == (REPAIRED,)
+    assert check(data.replace(ITEM_END, ITEM_END[:4] + length)) == (REPAIRED,)
+    assert check(data) == ()
 
 
 @pytest.mark.parametrize("delimiter", [ITEM_END, SEQUENCE_END, SEQUENCE_END[:4] + b"\xff" * 4])
@@ -93,6 +94,7 @@ def test_fragments_without_their_delimiter(end: bytes) -> None:
     assert data.endswith(SEQUENCE_END)
     film = decode_radiograph(data.removesuffix(SEQUENCE_END) + end)
     np.testing.assert_array_equal(film.pixels, PIXELS)
+    assert film.info.flags == (REPAIRED,)
     with pytest.raises(UnreadableImageError):
         decode_radiograph(data[:-40])
 
@@ -104,6 +106,7 @@ def test_a_length_that_counts_padding_that_is_not_there(extra: int) -> None:
     length = (PIXELS.nbytes + extra).to_bytes(4, "little")
     film = decode_radiograph(data[:position] + length + data[position + 4 :])
     np.testing.assert_array_equal(film.pixels, PIXELS)
+    assert film.info.flags == (REPAIRED,)
     with pytest.raises(UnreadableImageError, match="truncated"):
         decode_radiograph(data[:position] + length + data[position + 4 : -2])
 

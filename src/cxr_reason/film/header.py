@@ -6,6 +6,7 @@ values warns and logs with the values in its texts.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from io import BytesIO
@@ -23,6 +24,7 @@ from cxr_reason.film.quiet import quiet_pydicom
 
 PREAMBLE_BYTES = 128
 _MAGIC = b"DICM"
+_DELIMITER_WITH_LENGTH = re.compile(rb"\xfe\xff[\x0d\xdd]\xe0(?!\0\0\0\0)", re.DOTALL)
 # Of the elements that a file or a data set may start with.
 _FIRST_REPRESENTATIONS = (b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM", b"DT", b"SQ")
 
@@ -251,7 +253,7 @@ def _read_elements(source: BytesIO, syntax: str) -> tuple[Dataset, bool]:
     except Exception as error:
         failure = error
     if failure is None and all(Tag(keyword) in dataset for keyword in _NEEDED):
-        return dataset, False
+        return dataset, _has_wrong_lengths(source.getvalue(), dataset)
     repaired = _read_leniently(source.getvalue()[start:], is_implicit, is_little_endian)
     if repaired is not None and (failure is not None or len(repaired) > len(dataset)):
         return repaired, True
@@ -259,6 +261,18 @@ def _read_elements(source: BytesIO, syntax: str) -> tuple[Dataset, bool]:
     if failure is not None or not dataset:
         raise failure or EOFError
     return dataset, False
+
+
+def _has_wrong_lengths(data: bytes, dataset: Dataset) -> bool:
+    """Tell whether pydicom has passed over a length that is not the standard's (PS3.5 7.5)."""
+    pixels = dataset.get_item(PIXEL_DATA, keep_deferred=True)
+    start, value = getattr(pixels, "value_tell", 0), getattr(pixels, "value", None) or b""
+    if getattr(pixels, "length", UNDEFINED_LENGTH) not in (UNDEFINED_LENGTH, len(value)):
+        return True
+    return any(
+        _DELIMITER_WITH_LENGTH.search(part) is not None
+        for part in (data[:start], data[start + len(value) : start + len(value) + 8])
+    )
 
 
 def _read_leniently(elements: bytes, is_implicit: bool, is_little_endian: bool) -> Dataset | None:
