@@ -151,6 +151,13 @@ def test_window_values_as_writers_write_them(text: str) -> None:
     assert film.info.flags == ((REPAIRED,) if "," in text else ())
 
 
+@pytest.mark.parametrize("filler", [bytes(8), b"\xfe\xff\x00\xe0\0\0\0\0"])
+def test_a_file_of_nothing_but_elements_is_refused(filler: bytes) -> None:
+    start = bytes(128) + b"DICM\x08\x00\x40\x11\xff\xff\xff\xff"
+    with pytest.raises(UnreadableImageError):
+        decode_radiograph(start + 150_000 * filler)
+
+
 def test_mutated_structures_raise_input_errors(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     rng = random.Random(0)

@@ -27,6 +27,7 @@ PIXEL_DATA = 0x7FE00010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG_FORMS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())  # PS3.5 7.1.2
 _MAX_DEPTH = 16
+_MAX_ELEMENTS = 100_000  # bounds the time that a file of nothing but elements takes
 
 
 def read_elements(
@@ -68,6 +69,7 @@ class _Reader:
         self._order = "<" if is_little_endian else ">"
         self._wanted, self._sequences = wanted, sequences
         self._position = 0
+        self._count = 0
 
     def read(self, end: int, sequence: int | None = None, depth: int = 0) -> Dataset:
         """Read up to `end`, or up to the end of an item of `sequence`."""
@@ -121,6 +123,9 @@ class _Reader:
             )
 
     def _tag(self) -> int:
+        self._count += 1
+        if self._count > _MAX_ELEMENTS:
+            raise ValueError("too many elements")
         group, element = struct.unpack_from(f"{self._order}HH", self._data, self._position)
         return int(group) << 16 | int(element)
 

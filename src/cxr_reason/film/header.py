@@ -6,7 +6,6 @@ values warns and logs with the values in its texts.
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from io import BytesIO
@@ -18,13 +17,14 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 
 from cxr_reason.errors import TooLargeError, UnreadableImageError
-from cxr_reason.film.elements import PIXEL_DATA, UNDEFINED_LENGTH, read_elements
-from cxr_reason.film.pixels import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, REPAIRED, SYNTAXES
+from cxr_reason.film.dataset import read_named
+from cxr_reason.film.elements import UNDEFINED_LENGTH
+from cxr_reason.film.pixels import REPAIRED
 from cxr_reason.film.quiet import quiet_pydicom
+from cxr_reason.film.syntaxes import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, SYNTAXES
 
 PREAMBLE_BYTES = 128
 _MAGIC = b"DICM"
-_DELIMITER_WITH_LENGTH = re.compile(rb"\xfe\xff[\x0d\xdd]\xe0(?!\0\0\0\0)", re.DOTALL)
 # Of the elements that a file or a data set may start with.
 _FIRST_REPRESENTATIONS = (b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM", b"DT", b"SQ")
 
@@ -217,7 +217,9 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
                 )
             if syntax == DEFLATED:
                 source = BytesIO(_inflate(data[source.tell() :], max_inflated_bytes))
-            dataset, is_repaired = _read_elements(source, syntax)
+            dataset, is_repaired = read_named(
+                source, syntax, named=READ, sequences=_SEQUENCES, needed=_NEEDED
+            )
         except (UnreadableImageError, TooLargeError):
             raise
         except Exception as error:
@@ -231,62 +233,6 @@ def _guess_syntax(start: bytes) -> str:
     if start[:1] == b"\0":
         return BIG_ENDIAN
     return EXPLICIT if start[4:6] in _FIRST_REPRESENTATIONS else IMPLICIT
-
-
-def _read_elements(source: BytesIO, syntax: str) -> tuple[Dataset, bool]:
-    """Return what `READ` names, and whether that took another reader than the standard's."""
-    start = source.tell()
-    is_implicit, is_little_endian = syntax == IMPLICIT, syntax != BIG_ENDIAN
-    failure: Exception | None = None
-    dataset = Dataset()
-    try:
-        dataset = read_dataset(
-            source,
-            is_implicit_VR=is_implicit,
-            is_little_endian=is_little_endian,
-            specific_tags=[Tag(keyword) for keyword in READ],
-        )
-        for keyword in _SEQUENCES:
-            dataset.get(Tag(keyword))  # parses a sequence, which may be damaged too
-    except MemoryError:
-        raise
-    except Exception as error:
-        failure = error
-    if failure is None and all(Tag(keyword) in dataset for keyword in _NEEDED):
-        return dataset, _has_wrong_lengths(source.getvalue(), dataset)
-    repaired = _read_leniently(source.getvalue()[start:], is_implicit, is_little_endian)
-    if repaired is not None and (failure is not None or len(repaired) > len(dataset)):
-        return repaired, True
-    # An empty data set is what pydicom returns when the file ends inside an element.
-    if failure is not None or not dataset:
-        raise failure or EOFError
-    return dataset, False
-
-
-def _has_wrong_lengths(data: bytes, dataset: Dataset) -> bool:
-    """Tell whether pydicom has passed over a length that is not the standard's (PS3.5 7.5)."""
-    pixels = dataset.get_item(PIXEL_DATA, keep_deferred=True)
-    start, value = getattr(pixels, "value_tell", 0), getattr(pixels, "value", None) or b""
-    if getattr(pixels, "length", UNDEFINED_LENGTH) not in (UNDEFINED_LENGTH, len(value)):
-        return True
-    return any(
-        _DELIMITER_WITH_LENGTH.search(part) is not None
-        for part in (data[:start], data[start + len(value) : start + len(value) + 8])
-    )
-
-
-def _read_leniently(elements: bytes, is_implicit: bool, is_little_endian: bool) -> Dataset | None:
-    try:
-        dataset = read_elements(
-            elements,
-            is_implicit=is_implicit,
-            is_little_endian=is_little_endian,
-            wanted={Tag(keyword) for keyword in READ},
-            sequences={Tag(keyword) for keyword in _SEQUENCES},
-        )
-    except (ValueError, struct.error):
-        return None
-    return dataset if PIXEL_DATA in dataset else None
 
 
 def _is_past_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:

@@ -9,21 +9,19 @@ decoder runs.
 
 from __future__ import annotations
 
-import struct
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments
 
 from cxr_reason.errors import UnreadableImageError, UnsupportedObjectError
+from cxr_reason.film.rle import decode_rle, is_rle
 from cxr_reason.film.streams import decode_stream, is_stream, read_frame, strip_boxes
+from cxr_reason.film.syntaxes import SYNTAXES, Syntax
 
 REPAIRED = "encoding_repaired"  # flag of a film whose file is not as the standard says
 _ITEM = b"\xfe\xff\x00\xe0"
-
-# What a run-length segment may hold past its last pixel: one run.
-_RLE_EXCESS_BYTES = 128
 
 # Lossy coding moves the channels of a gray picture apart by rounding.
 _LOSSY_CHANNEL_DIFFERENCE = 2
@@ -60,13 +58,6 @@ class Layout(NamedTuple):
     shift: int = 0
     swaps_bytes: bool = False
     is_encapsulated: bool = False
-
-
-class Syntax(NamedTuple):
-    """How a transfer syntax stores pixels."""
-
-    kind: Literal["native", "rle", "jpeg", "jpeg_ls", "jpeg_2000"]
-    is_lossy: bool = False
 
 
 class _Decoded(NamedTuple):
@@ -141,12 +132,21 @@ def _decode(raw: bytes, syntax: Syntax, layout: Layout) -> _Decoded:
         frame, is_as_declared = raw, False
     if is_stream(frame):
         decoded = _decode_frame(frame, layout, syntax)
-    elif syntax.kind == "rle" or _is_rle(frame, layout):
+    elif syntax.kind == "rle" or is_rle(frame, _rle_segments(layout)):
         is_as_declared &= syntax.kind == "rle"
-        decoded = _decode_rle(frame, layout)
+        samples, was_repaired = decode_rle(
+            frame, layout.rows * layout.columns, layout.samples, layout.bits_allocated // 8
+        )
+        # Color is stored plane by plane (PS3.5 G.2).
+        values = _arrange(samples, layout, is_planar=True)
+        decoded = _Decoded(values, was_repaired, layout.bits_allocated)
     else:
         raise UnreadableImageError("DICOM: compressed pixel data is no stream of a known kind")
     return decoded._replace(was_repaired=decoded.was_repaired or not is_as_declared)
+
+
+def _rle_segments(layout: Layout) -> int:
+    return layout.samples * layout.bits_allocated // 8
 
 
 def _native_bytes(layout: Layout) -> int:
@@ -178,54 +178,6 @@ def _arrange(values: NDArray[Any], layout: Layout, is_planar: bool) -> NDArray[A
     return values.reshape(*shape, layout.samples)
 
 
-def _is_rle(frame: bytes, layout: Layout) -> bool:
-    """Tell whether a frame starts with a plausible RLE header (PS3.5 G.5)."""
-    segments = layout.samples * layout.bits_allocated // 8
-    return frame.startswith(struct.pack("<2I", segments, 64))
-
-
-def _decode_rle(frame: bytes, layout: Layout) -> _Decoded:
-    from imagecodecs import dicomrle_decode
-
-    itemsize = layout.bits_allocated // 8
-    # A fixed output bounds what a small file can grow to.
-    out = bytearray(_native_bytes(layout))
-    # Segments have an even length (PS3.5 G.3.1).
-    was_repaired = any(offset % 2 for offset in struct.unpack_from("<15I", frame, 4))
-    try:
-        length = len(dicomrle_decode(frame, f"<u{itemsize}", out=out))
-    except MemoryError:
-        raise
-    except Exception:
-        was_repaired = True
-        length = _decode_long_rle(frame, layout, out)
-    if length != len(out):
-        raise UnreadableImageError("DICOM: RLE pixel data truncated")
-    values = np.frombuffer(out, f"<u{itemsize}")
-    # Color is stored plane by plane (PS3.5 G.2).
-    return _Decoded(_arrange(values, layout, True), was_repaired, layout.bits_allocated)
-
-
-def _decode_long_rle(frame: bytes, layout: Layout, out: bytearray) -> int:
-    """Decode segments that go on past their last pixel (PS3.5 G.3), and return the bytes filled."""
-    from imagecodecs import packbits_decode
-
-    itemsize, count = layout.bits_allocated // 8, layout.rows * layout.columns
-    segments, *offsets = struct.unpack_from("<16I", frame)
-    if segments != itemsize * layout.samples:
-        raise UnreadableImageError("DICOM: RLE pixel data and header disagree about the size")
-    ends = [*offsets[1:segments], len(frame)]
-    planes = np.frombuffer(out, np.uint8).reshape(layout.samples, count, itemsize)
-    for number, (start, end) in enumerate(zip(offsets, ends, strict=False)):
-        segment = bytearray(count + _RLE_EXCESS_BYTES)
-        if len(packbits_decode(frame[start:end], out=segment)) < count:
-            return 0
-        # The most significant byte comes first (PS3.5 G.2).
-        sample, byte = divmod(number, itemsize)
-        planes[sample, :, itemsize - 1 - byte] = np.frombuffer(segment, np.uint8, count)
-    return len(out)
-
-
 def _decode_frame(frame: bytes, layout: Layout, syntax: Syntax) -> _Decoded:
     stream = strip_boxes(frame)
     found = read_frame(stream)
@@ -244,7 +196,7 @@ def _join_fragments(raw: bytes, layout: Layout) -> bytes:
     fragments = list(generate_fragments(raw))
     # The first item is the Basic Offset Table, which says nothing of one frame. Some writers leave
     # it out.
-    has_table = not is_stream(fragments[0]) and not _is_rle(fragments[0], layout)
+    has_table = not is_stream(fragments[0]) and not is_rle(fragments[0], _rle_segments(layout))
     return b"".join(fragments[1:] if has_table else fragments)
 
 
@@ -278,24 +230,3 @@ def _shifted(values: NDArray[Any], layout: Layout) -> NDArray[Any]:
     if uses_low and not (words >> np.uint16(layout.bits_stored)).any():
         return words
     return words >> np.uint16(layout.shift)
-
-
-IMPLICIT = "1.2.840.10008.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-SYNTAXES: dict[str, Syntax] = {
-    **dict.fromkeys((IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN), Syntax("native")),
-    "1.2.840.10008.1.2.4.50": Syntax("jpeg", is_lossy=True),  # JPEG baseline
-    "1.2.840.10008.1.2.4.51": Syntax("jpeg", is_lossy=True),  # JPEG extended, 8 or 12 bits
-    "1.2.840.10008.1.2.4.57": Syntax("jpeg"),  # JPEG lossless
-    "1.2.840.10008.1.2.4.70": Syntax("jpeg"),  # JPEG lossless, selection value 1
-    "1.2.840.10008.1.2.4.80": Syntax("jpeg_ls"),  # JPEG-LS
-    "1.2.840.10008.1.2.4.81": Syntax("jpeg_ls", is_lossy=True),  # JPEG-LS, near-lossless
-    "1.2.840.10008.1.2.4.90": Syntax("jpeg_2000"),  # JPEG 2000, lossless
-    "1.2.840.10008.1.2.4.91": Syntax("jpeg_2000", is_lossy=True),  # JPEG 2000
-    "1.2.840.10008.1.2.4.201": Syntax("jpeg_2000"),  # HTJ2K, lossless
-    "1.2.840.10008.1.2.4.202": Syntax("jpeg_2000"),  # HTJ2K, lossless, RPCL
-    "1.2.840.10008.1.2.4.203": Syntax("jpeg_2000", is_lossy=True),  # HTJ2K
-    "1.2.840.10008.1.2.5": Syntax("rle"),
-}
