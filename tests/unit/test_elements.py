@@ -100,6 +100,17 @@ def test_fragments_without_their_delimiter(end: bytes) -> None:
         decode_radiograph(data[:-40])
 
 
+def test_pixel_data_written_as_un() -> None:
+    native = chest_file(chest_dataset(PIXELS, 12))
+    film = decode_radiograph(native.replace(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x10\x00UN"))
+    np.testing.assert_array_equal(film.pixels, PIXELS)
+    frame = imagecodecs.jpegls_encode(PIXELS)
+    data = chest_file(with_frame(chest_dataset(PIXELS, 12), frame), JPEG_LS)
+    film = decode_radiograph(data.replace(b"\xe0\x7f\x10\x00OB", b"\xe0\x7f\x10\x00UN"))
+    np.testing.assert_array_equal(film.pixels, PIXELS)
+    assert film.info.flags == (REPAIRED,)
+
+
 @pytest.mark.parametrize("extra", [1, 2, 40])
 def test_a_length_that_counts_padding_that_is_not_there(extra: int) -> None:
     data = chest_file(chest_dataset(PIXELS, 12))

@@ -94,6 +94,14 @@ def test_padding_does_not_make_a_window_fit() -> None:
     assert film.info.flags == ("window_estimated",)
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_rescale_that_is_no_number_is_ignored_and_flagged(keyword: str) -> None:
+    data = chest_file(chest_dataset(PIXELS, 12, **{keyword: "77"}))
+    film = decode_radiograph(data.replace(b"DS\x02\x0077", b"DS\x02\x00n/"))
+    np.testing.assert_allclose(shown(film), TRUE, atol=1e-6)
+    assert film.info.flags == ("rescale_ignored",)
+
+
 def test_slope_0_and_unknown_functions_are_refused() -> None:
     with pytest.raises(UnsupportedObjectError, match="Rescale Slope 0"):
         read(RescaleSlope="0", RescaleIntercept="0")

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Collection
 from io import BytesIO
 
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
@@ -57,7 +58,10 @@ def read_named(
         raise
     except Exception as error:
         failure = error
-    if failure is None and all(Tag(keyword) in dataset for keyword in needed):
+    is_whole = all(Tag(keyword) in dataset for keyword in needed) and not (
+        isinstance(dataset.get_item(PIXEL_DATA, keep_deferred=True), DataElement)  # read as SQ
+    )
+    if failure is None and is_whole:
         return dataset, _has_wrong_lengths(source.getvalue(), dataset)
     repaired = _read_leniently(
         source.getvalue()[start:],
@@ -66,7 +70,9 @@ def read_named(
         {Tag(keyword) for keyword in named},
         {Tag(keyword) for keyword in sequences},
     )
-    if repaired is not None and (failure is not None or len(repaired) > len(dataset)):
+    if repaired is not None and (
+        failure is not None or len(repaired) > len(dataset) or PIXEL_DATA in dataset
+    ):
         return repaired, True
     # An empty data set is what pydicom returns when the file ends inside an element.
     if failure is not None or not dataset:

@@ -5,6 +5,7 @@
 | no window, or widths of 0 and below | estimated from the pixels | `window_estimated` |
 | several windows | the first with a width above 0 | |
 | width below 1 with LINEAR | LINEAR_EXACT | |
+| Rescale Slope or Intercept that is no number | 1 and 0 | `rescale_ignored` |
 | VOI or modality LUT | see `cxr_reason.film.lut` | `voi_lut_…`, `modality_lut_…` |
 | MONOCHROME1 with Presentation LUT Shape IDENTITY | shown as stored | `looks_negative` |
 | PALETTE COLOR | the palette is the whole pipeline (PS3.3 C.7.6.3.1.5) | |
@@ -43,6 +44,10 @@ def read_grayscale_steps(header: Header, layout: Layout) -> tuple[GrayscaleSteps
         return GrayscaleSteps(layout.bits_stored, voi_lut=palette), ()
     slopes, intercepts = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
     slope, intercept = (slopes or [1.0])[0], (intercepts or [0.0])[0]
+    is_ignored = any(
+        header.text(keyword) and not numbers
+        for keyword, numbers in (("RescaleSlope", slopes), ("RescaleIntercept", intercepts))
+    )
     if slope == 0:
         raise UnsupportedObjectError("DICOM: Rescale Slope 0; correct or remove (0028,1053)")
     modality_lut, modality_flags = read_lut(header, "ModalityLUTSequence", layout.signed)
@@ -63,7 +68,9 @@ def read_grayscale_steps(header: Header, layout: Layout) -> tuple[GrayscaleSteps
         window=_read_window(header),
         padding=_read_padding(header, layout),
     )
-    return steps, modality_flags + voi_flags + ("looks_negative",) * is_contradictory
+    flags = [*modality_flags, *voi_flags]
+    flags += ["rescale_ignored"] * is_ignored + ["looks_negative"] * is_contradictory
+    return steps, tuple(flags)
 
 
 def _read_window(header: Header) -> Window | None:
