@@ -78,6 +78,20 @@ def test_a_lossy_stream_under_a_lossless_syntax() -> None:
     assert film.info.flags == REPAIRED
 
 
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_lossy_jpeg_2000_stream_stays_bright_past_its_range(is_declared: bool) -> None:
+    edge = np.zeros((64, 64), np.uint16)
+    edge[:, 30:] = 1023  # the top of 10 bits in a stream of 16, which rings past it
+    frame = imagecodecs.jpeg2k_encode(edge, level=50, reversible=False, codecformat="j2k")
+    assert imagecodecs.jpeg2k_decode(frame).max() > 1023
+    syntax = JPEG_2000[:-1] + "1" if is_declared else JPEG_2000
+    film = film_of(with_frame(chest_dataset(edge, 10), frame), syntax)
+    assert film.pixels[:, 32:].min() > 900
+    assert film.info.flags == (() if is_declared else REPAIRED)
+    lossless = film_of(with_frame(chest_dataset(PIXELS, 12), FRAMES[JPEG_2000]), syntax)
+    assert lossless.info.flags == ()
+
+
 @pytest.mark.parametrize("syntax", ENCODERS)
 @pytest.mark.parametrize("zeros", [1, 2, 5])
 def test_zeros_before_the_end_marker(syntax: str, zeros: int) -> None:

@@ -185,9 +185,9 @@ def _decode_frame(frame: bytes, layout: Layout, syntax: Syntax) -> _Decoded:
         raise UnreadableImageError("DICOM: compressed pixel data and header disagree about size")
     values, was_repaired = decode_stream(stream, found)
     is_as_declared = len(stream) == len(frame) and found.kind == syntax.kind
-    if found.kind == "jpeg":
-        is_as_declared &= found.is_dct == syntax.is_lossy
-    is_lossy = syntax.is_lossy or found.is_dct
+    if found.kind == "jpeg" or found.is_lossy:  # JPEG 2000's lossy syntax allows both
+        is_as_declared &= found.is_lossy == syntax.is_lossy
+    is_lossy = syntax.is_lossy or found.is_lossy
     return _Decoded(values, was_repaired or not is_as_declared, found.bits, is_lossy)
 
 

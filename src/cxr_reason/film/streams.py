@@ -29,17 +29,18 @@ _PROGRESSIVE_MARKER = 0xC2
 _JPEG_LS_MARKER = 0xF7
 _RESTART_MARKER = 0xDD  # DRI, which defines the interval
 _SCAN_MARKER = 0xDA
+_COD_MARKER, _TILE_PART_MARKER = 0x52, 0x90  # of JPEG 2000
 
 
 class Frame(NamedTuple):
-    """What the header of a stream says."""
+    """What the header of a stream says; `is_lossy`: a DCT, or an irreversible wavelet."""
 
     kind: Literal["jpeg", "jpeg_ls", "jpeg_2000"]
     rows: int
     columns: int
     samples: int
     bits: int
-    is_dct: bool
+    is_lossy: bool
 
 
 def is_stream(data: bytes) -> bool:
@@ -79,7 +80,15 @@ def read_frame(data: bytes) -> Frame:
     x_end, y_end, x_start, y_start = struct.unpack_from(">4I", data, 8)
     samples, depth = struct.unpack_from(">HB", data, 40)
     return Frame(
-        "jpeg_2000", y_end - y_start, x_end - x_start, samples, (depth & 127) + 1, is_dct=False
+        "jpeg_2000",
+        y_end - y_start,
+        x_end - x_start,
+        samples,
+        (depth & 127) + 1,
+        # COD (A.6.1) ends with the transformation, before optional precinct sizes: 0 is 9-7.
+        is_lossy=any(
+            m == _COD_MARKER and data[p + 13 : p + 14] == b"\0" for m, p in _segments(data)
+        ),
     )
 
 
@@ -94,14 +103,14 @@ def jpeg_frame_size(data: bytes) -> tuple[int, int, int]:
 
 
 def _jpeg_frame(data: bytes) -> tuple[int, int, int, int, int]:
-    for marker, position in _jpeg_segments(data):
+    for marker, position in _segments(data):
         is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         if is_frame or marker == _JPEG_LS_MARKER:
             return (marker, *struct.unpack_from(">BHHB", data, position + 4))
     raise UnreadableImageError("JPEG: header damaged or truncated")
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     position = 2
     while position + 10 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -109,7 +118,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
             position += 1
             continue
         yield marker, position
-        if marker == _SCAN_MARKER:  # entropy-coded data follow
+        if marker in (_SCAN_MARKER, _TILE_PART_MARKER):  # coded data follow
             break
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
 
@@ -164,7 +173,7 @@ def _repairs(data: bytes, frame: Frame) -> Iterator[bytes]:
         if end is not None:
             yield data[:end] + END_MARKER
         return
-    positions = dict(_jpeg_segments(data))
+    positions = dict(_segments(data))
     scan = positions.get(_SCAN_MARKER, len(data))
     # The marker cannot occur within a scan, where 0xFF is always followed by a stuffed byte or bit.
     end = data.find(END_MARKER, scan)
