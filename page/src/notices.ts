@@ -40,6 +40,7 @@ const FLAGS: Record<string, string> = {
   modality_lut_ignored: "A look-up table of the file (modality LUT) could not be used.",
   modality_lut_rescaled: "A look-up table (modality LUT) has other bits than it declares.",
   modality_lut_truncated: "A look-up table (modality LUT) is shorter than declared.",
+  rescale_ignored: "Rescale Slope or Intercept of the file is no number; not used.",
   small_range_stretched: "The picture uses few of its 16 bits: its range was stretched.",
   encoding_repaired: "The encoding of the file breaks the standard; it was read all the same.",
   clipped: "Much of the picture is all black or all white: the window may be wrong.",
