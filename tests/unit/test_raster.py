@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cxr_reason.errors import UnreadableImageError, UnsupportedObjectError
+from cxr_reason.film.orientation import Orientation
 from cxr_reason.film.radiograph import Radiograph, decode_radiograph
 
 GRAY = np.random.default_rng(0).integers(0, 256, (40, 30)).astype(np.uint8)
@@ -154,6 +155,19 @@ def test_exif_orientation(kind: str, orientation: int) -> None:
     film = decode_radiograph(data)
     assert film.pixels.shape == upright.shape == (film.info.height_px, film.info.width_px)
     assert np.abs(film.pixels.astype(int) - upright).max() <= (3 if kind == "JPEG" else 0)
+    # What exporters need to map places back to the file.
+    assert film.info.orientation == orientation
+    turn = Orientation.from_code(film.info.orientation)
+    np.testing.assert_array_equal(turn.turn(np.asarray(stored)), upright)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_exif_does_not_define_is_ignored(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    film = decode_radiograph(saved(GRAY, exif=exif))
+    np.testing.assert_array_equal(film.pixels, GRAY)
+    assert film.info.orientation == 1
 
 
 def test_exif_after_the_pixels() -> None:

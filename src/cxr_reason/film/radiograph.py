@@ -143,7 +143,7 @@ def _read_data_url(url: bytes, limits: FilmLimits) -> bytes:
 def _read_raster(
     data: bytes, source: Literal["png", "jpeg"], digest: str, limits: FilmLimits
 ) -> Radiograph:
-    pixels, table, flags = decode_raster(data, source, limits.max_pixels)
+    pixels, table, orientation, flags = decode_raster(data, source, limits.max_pixels)
     info = FilmInfo(
         image_digest=digest,
         source=source,
@@ -151,5 +151,6 @@ def _read_raster(
         width_px=pixels.shape[1],
         bits_stored=len(table).bit_length() - 1,
         flags=("body_part_unknown", "view_unknown", *flags),
+        orientation=orientation.code,
     )
     return Radiograph(pixels, table, info)

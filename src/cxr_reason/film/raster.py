@@ -25,6 +25,7 @@ from cxr_reason.errors import (
     UnsupportedObjectError,
 )
 from cxr_reason.film.display_table import identity_table
+from cxr_reason.film.orientation import Orientation
 from cxr_reason.film.streams import jpeg_frame_size
 
 _ORIENTATION = 0x0112  # of EXIF
@@ -38,7 +39,7 @@ _SMALL_SHARE = 1 / 8
 
 def decode_raster(
     data: bytes, source: Literal["png", "jpeg"], max_pixels: float
-) -> tuple[NDArray[np.uint16], NDArray[np.float32], tuple[str, ...]]:
+) -> tuple[NDArray[np.uint16], NDArray[np.float32], Orientation, tuple[str, ...]]:
     """Decode a PNG or JPEG file.
 
     Args:
@@ -47,7 +48,8 @@ def decode_raster(
         max_pixels: Most rows times columns.
 
     Returns:
-        Pixels uint16 `[H, W]`, display table float32 `[256]` or `[65536]`, flags.
+        Pixels uint16 `[H, W]`, turned; display table float32 `[256]` or `[65536]`; the turn that
+        was made; flags.
 
     Raises:
         UnreadableImageError: Damaged or truncated.
@@ -63,7 +65,8 @@ def decode_raster(
         warnings.simplefilter("ignore")
         try:
             with Image.open(BytesIO(data), formats=(source.upper(),)) as image:
-                pixels = _turn_upright(_read_gray(image, data), image)
+                stored = _read_gray(image, data)
+                orientation = _read_orientation(image)
         except InputError:
             raise
         except Image.DecompressionBombError as error:
@@ -72,9 +75,9 @@ def decode_raster(
             raise
         except Exception as error:
             raise UnreadableImageError(f"{source.upper()}: damaged or truncated") from error
-    if pixels.dtype == np.uint16:
-        return (pixels, *_deep_table(pixels))
-    return pixels.astype(np.uint16), identity_table(8), ()
+    pixels = np.ascontiguousarray(orientation.turn(stored), dtype=np.uint16)
+    table, flags = _deep_table(pixels) if stored.dtype == np.uint16 else (identity_table(8), ())
+    return pixels, table, orientation, flags
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
@@ -119,16 +122,10 @@ def _read_deep_channels(data: bytes) -> NDArray[np.uint16]:
     return np.rint(channels[..., :3] @ _LUMA).astype(np.uint16)
 
 
-def _turn_upright(pixels: NDArray[Any], image: Image.Image) -> NDArray[Any]:
+def _read_orientation(image: Image.Image) -> Orientation:
     # EXIF 2.32, 4.6.4 A: which sides of the picture the first row and the first column are.
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.T
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
+    code = image.getexif().get(_ORIENTATION, 1)
+    return Orientation.from_code(int(code)) if code in range(1, 9) else Orientation()
 
 
 def _deep_table(pixels: NDArray[np.uint16]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
