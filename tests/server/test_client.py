@@ -26,6 +26,7 @@ from cxr_reason.errors import (
     TooLargeError,
     UnreadableImageError,
 )
+from cxr_reason.film.source import PNG_START
 from cxr_reason.serving.addresses import Addresses
 from cxr_reason.serving.launcher import TritonProcess
 
@@ -175,9 +176,9 @@ def test_content_of_an_internal_error_stays_inside(client, rg1_path, log_path):
 @pytest.mark.server
 def test_films_pass_up_to_the_limit(client):
     with pytest.raises(UnreadableImageError):
-        client.read(bytes(64 * 2**20))
+        client.read(PNG_START.ljust(64 * 2**20))
     with pytest.raises(TooLargeError, match="over the limit"):
-        client.read(bytes(64 * 2**20 + 1))
+        client.read(PNG_START.ljust(64 * 2**20 + 1))
 
 
 @pytest.mark.server

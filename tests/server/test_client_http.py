@@ -14,6 +14,8 @@ from cxr_reason.contract import CANCEL_PARAMETER
 from cxr_reason.errors import RequestCancelledError as Cancelled
 from cxr_reason.errors import RequestTimeoutError, ServerError, to_wire
 
+FILM = b"\x89PNG\r\n\x1a\n a film"
+
 
 class _Endless(BaseHTTPRequestHandler):
     """Generates until it has received enough stop messages, or its caller is gone."""
@@ -61,7 +63,7 @@ def connect(server):
 def test_a_stop_that_overtook_its_request_is_sent_again(endless, num_needed):
     endless.num_needed = num_needed
     with connect(endless) as client, pytest.raises(RequestTimeoutError):
-        client.read(b"film", timeout_s=0.1, request_id="mine")
+        client.read(FILM, timeout_s=0.1, request_id="mine")
     assert endless.stops == ["mine"] * num_needed
     assert not endless.was_cut_off.is_set()
 
@@ -69,7 +71,7 @@ def test_a_stop_that_overtook_its_request_is_sent_again(endless, num_needed):
 def test_closing_a_stream_sends_it_again_too(endless):
     endless.num_needed = 2
     with connect(endless) as client:
-        events = client.stream(b"film")
+        events = client.stream(FILM)
         next(event for event in events if isinstance(event, TextEvent))
         events.close()
     assert len(endless.stops) == 2
@@ -79,7 +81,7 @@ def test_a_server_that_does_not_stop_is_cut_off(endless, monkeypatch):
     monkeypatch.setattr("cxr_reason.client.http_transport.GRACE_S", 0.3)
     endless.num_needed = 10**6
     with connect(endless) as client, pytest.raises(RequestTimeoutError):
-        client.read(b"film", timeout_s=0.1)
+        client.read(FILM, timeout_s=0.1)
     assert endless.was_cut_off.wait(5.0)
 
 
@@ -97,4 +99,4 @@ def test_a_server_that_is_not_a_cxr_reason_server(endless):
     endless.RequestHandlerClass = _Other
     for endless.status in (200, 404):
         with connect(endless) as client, pytest.raises(ServerError, match="its HTTP address"):
-            client.read(b"film")
+            client.read(FILM)

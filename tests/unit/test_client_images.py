@@ -10,11 +10,20 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from support.chest_files import (
+    EXPLICIT,
+    IMPLICIT,
+    bare_dataset,
+    chest_dataset,
+    chest_file,
+    chest_pixels,
+)
 
 from cxr_reason.client import SentFilm, encode_image
 from cxr_reason.contract import MAX_FILM_BYTES
 from cxr_reason.errors import BadRequestError, TooLargeError, UnreadableImageError
 from cxr_reason.film.radiograph import decode_radiograph
+from cxr_reason.film.source import PNG_START
 
 
 def test_a_path_and_bytes_pass_as_they_are(rg1_path):
@@ -125,6 +134,47 @@ def test_a_film_over_the_limit_is_refused_before_it_is_sent(tmp_path):
     for image in (path, "/dev/zero", bytes(MAX_FILM_BYTES + 1)):
         with pytest.raises(TooLargeError, match="over the limit"):
             encode_image(image)
-    assert len(encode_image(bytes(MAX_FILM_BYTES))) == MAX_FILM_BYTES
+    assert len(encode_image(PNG_START.ljust(MAX_FILM_BYTES))) == MAX_FILM_BYTES
     url = b"data:image/png;base64," + b"A" * (4 * (MAX_FILM_BYTES // 3))
     assert encode_image(url) == url
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no film",
+        b"GIF89a" + bytes(200),
+        bytes(1000),
+        b"data:image/png,not base64",
+        b"data:",
+    ],
+    ids=["empty", "text", "GIF", "zeros", "URL without base64", "scheme"],
+)
+def test_what_is_no_film_is_refused_as_the_server_does(data, tmp_path):
+    with pytest.raises(UnreadableImageError) as of_server:
+        decode_radiograph(data)
+    path = tmp_path / "film.dcm"  # a name decides nothing
+    path.write_bytes(data)
+    for image in (data, path):
+        with pytest.raises(UnreadableImageError) as of_client:
+            encode_image(image)
+        assert of_client.value.message == of_server.value.message
+
+
+def test_every_file_that_the_server_may_read_is_sent():
+    dataset = chest_dataset(chest_pixels(), 12)
+    whole = chest_file(dataset)
+    files = [
+        whole,
+        whole[128:],  # without the preamble
+        bare_dataset(dataset, EXPLICIT),
+        bare_dataset(dataset, IMPLICIT),
+        PNG_START + b"damaged",
+        b"\xff\xd8\xff\xe0damaged",
+        b"DATA:image/png;base64,AAAA",
+    ]
+    for data in files:
+        assert encode_image(data) == data
+    for data in files[:4]:
+        assert decode_radiograph(data).info.source == "dicom"

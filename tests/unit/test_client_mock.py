@@ -36,7 +36,7 @@ from cxr_reason.errors import (
 )
 from cxr_reason.reading.reading import Reading
 
-FILM = b"a film"
+FILM = b"\x89PNG\r\n\x1a\na film"
 TRACE = (
     "<think> The heart is enlarged. There is a small left pleural effusion. No pneumothorax is "
     "seen.\nA nodule in the right upper lobe measures 1.5 cm. The effusion may be loculated. "
@@ -437,7 +437,7 @@ def test_a_conversation_without_a_film():
 
 def slow_by_content(request):
     """Answer with the film's bytes; the first films take longest."""
-    image = request.inputs[IMAGE.name]
+    image = request.inputs[IMAGE.name].removeprefix(FILM)
     time.sleep(0.02 if image < b"3" else 0.0)
     if image == b"2":
         raise UnreadableImageError("image: no")
@@ -447,7 +447,7 @@ def slow_by_content(request):
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_many_films_keep_their_order_and_one_failure_stays_alone(kind):
     transport = MockTransport(slow_by_content)
-    films = [str(number).encode() for number in range(9)]
+    films = [FILM + str(number).encode() for number in range(9)]
     told = {}
     arguments = {"concurrency": 3, "on_result": told.__setitem__}
     if kind == "sync":

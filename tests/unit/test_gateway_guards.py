@@ -21,6 +21,7 @@ from support.gateway_service import running_gateway
 from cxr_reason.client import MockTransport
 from cxr_reason.contract import IMAGE
 from cxr_reason.errors import BadRequestError, GenerationError, ServerError
+from cxr_reason.film.source import PNG_START
 from cxr_reason.gateway import remote
 from cxr_reason.gateway.admission import Admission
 from cxr_reason.gateway.api_errors import ApiError
@@ -125,7 +126,11 @@ class _Films(BaseHTTPRequestHandler):
             self.send_header("Location", "/film.png?x=1")
             self.end_headers()
             return
-        body = bytes(2 * 2**20) if self.path == "/large" else b"film of " + self.path.encode()
+        body = (
+            bytes(2 * 2**20)
+            if self.path == "/large"
+            else PNG_START + b"film of " + self.path.encode()
+        )
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -159,7 +164,7 @@ def test_remote_images_of_allowed_hosts_only(films, monkeypatch):
         # The test's own server has no public address.
         monkeypatch.setattr(remote, "is_public", lambda _: True)
         ask(gateway, ask_about(f"{url}/film.png?x=1"))
-        assert transport.requests[0].inputs[IMAGE.name] == b"film of /film.png?x=1"
+        assert transport.requests[0].inputs[IMAGE.name] == PNG_START + b"film of /film.png?x=1"
         for path, what in (("/moved", "redirects are not followed"), ("/large", "1048576 bytes")):
             with pytest.raises(openai.APIStatusError, match=what):
                 ask(gateway, ask_about(url + path))
@@ -197,7 +202,7 @@ def test_the_checked_address_is_the_one_connected_to(films, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", resolve_once)
     monkeypatch.setattr(socket, "create_connection", connect)
     body = remote._get(remote.urlsplit("http://films.example/a"), "films.example", films, 1000)
-    assert body == b"film of /a"
+    assert body == PNG_START + b"film of /a"
     assert connected == [("127.0.0.1", films)]
 
 
@@ -246,7 +251,8 @@ def test_nothing_of_a_request_stands_in_a_log(caplog, monkeypatch, capfd):
         return f"<think> {CANARY} </think>"
 
     with running_gateway(MockTransport(reply), GatewayConfig(keys=KEYS)) as gateway:
-        url = f"data:application/dicom;base64,{base64.b64encode(CANARY.encode() * 100).decode()}"
+        film = PNG_START + CANARY.encode() * 100
+        url = f"data:application/dicom;base64,{base64.b64encode(film).decode()}"
         for text in ("fine", "refused", "broken"):
             for stream in (False, True):
                 messages = [*ask_about(url), {"role": "user", "content": f"{CANARY} {text}"}]
@@ -373,7 +379,7 @@ def test_tokens_are_not_held_back_to_fill_packets():
 
 def test_a_large_body_does_not_stop_the_other_callers():
     with running_gateway(MockTransport()) as gateway:
-        url = f"data:image/png;base64,{base64.b64encode(bytes(40 * 2**20)).decode()}"
+        url = f"data:image/png;base64,{base64.b64encode(PNG_START.ljust(40 * 2**20)).decode()}"
         body = json.dumps({"model": "cxr-reason", "messages": ask_about(url)})
         done = threading.Event()
 

@@ -20,7 +20,7 @@ TEXTS = [
 
 
 def read(text, **settings):
-    reading = Client(transport=MockTransport(text)).read(b"film", **settings)
+    reading = Client(transport=MockTransport(text)).read(b"\x89PNG\r\n\x1a\n", **settings)
     return json.loads(reading.to_json())
 
 

@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 
 from cxr_reason.contract import MAX_FILM_BYTES
 from cxr_reason.errors import BadRequestError, TooLargeError, UnreadableImageError
-from cxr_reason.film.source import HEAD_LENGTH, is_data_url
+from cxr_reason.film.source import (
+    HEAD_LENGTH,
+    PNG_START,
+    check_data_url,
+    check_kind,
+    is_data_url,
+)
 
 # A pydicom Dataset and a PIL Image are taken too; they are not named here, so that the client
 # needs neither package.
 Image: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | SentFilm | Any"
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _GRAY = 0  # color type of PNG 11.2.2
 _FAST = 1  # a film is sent once: time counts, not size
 _PIL_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -49,7 +54,7 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
         bits_stored: Significant bits of an array, 1 to 16; None for uint8, which has 8.
 
     Raises:
-        UnreadableImageError: The file cannot be read.
+        UnreadableImageError: The file cannot be read, or starts as none of these; nothing was sent.
         TooLargeError: A file, or bytes, over what a server takes; nothing was sent.
         BadRequestError: The object is of another kind, or an array does not fit its bit depth.
     """
@@ -60,7 +65,7 @@ def encode_image(image: Image, *, bits_stored: int | None = None) -> bytes:
             "bits_stored: only for an array; every other image knows its own", param="bits_stored"
         )
     if isinstance(image, bytes):
-        return _check_size(image)
+        return _check(image)
     if isinstance(image, str | os.PathLike):
         return _read_file(Path(image))
     # A caller who has such an object has imported its package.
@@ -84,15 +89,20 @@ def _read_file(path: Path) -> bytes:
     except OSError as error:
         # The path is the caller's own; it goes no further than to the caller.
         raise UnreadableImageError(f"image: cannot read {path}: {error.strerror}") from error
-    return _check_size(data)
+    return _check(data)
 
 
-def _check_size(data: bytes) -> bytes:
+def _check(data: bytes) -> bytes:
+    """Return the bytes; refuse what the server would refuse without decoding it."""
     limit_bytes = _limit_bytes(data)
     if len(data) > limit_bytes:
         raise TooLargeError(
             f"image: over the limit of {limit_bytes} bytes; send a compressed or smaller film"
         )
+    if is_data_url(data):
+        check_data_url(data)  # what its payload is, the server says
+    else:
+        check_kind(data)
     return data
 
 
@@ -165,7 +175,7 @@ def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], depth: int) -> by
     rows = np.concatenate([np.zeros((height, 1), np.uint8), samples], axis=1)
     header = struct.pack(">IIBBBBB", width, height, depth, _GRAY, 0, 0, 0)
     data = zlib.compress(rows.tobytes(), _FAST)
-    return _PNG_START + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return PNG_START + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -21,12 +21,8 @@ from cxr_reason.film.dataset import read_named
 from cxr_reason.film.elements import UNDEFINED_LENGTH
 from cxr_reason.film.pixels import REPAIRED
 from cxr_reason.film.quiet import quiet_pydicom
+from cxr_reason.film.source import FIRST_REPRESENTATIONS, find_dataset_start
 from cxr_reason.film.syntaxes import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, SYNTAXES
-
-PREAMBLE_BYTES = 128
-_MAGIC = b"DICM"
-# Of the elements that a file or a data set may start with.
-_FIRST_REPRESENTATIONS = (b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM", b"DT", b"SQ")
 
 _SEQUENCES = (
     "AnatomicRegionSequence",
@@ -86,26 +82,6 @@ READ = (
     "WindowCenter",
     "WindowWidth",
 )
-
-
-def is_dicom(data: bytes) -> bool:
-    """Tell whether `data` starts as a DICOM file.
-
-    The 128-byte preamble and the file meta information may be missing.
-    """
-    return _dataset_start(data) is not None
-
-
-def _dataset_start(data: bytes) -> int | None:
-    """Return where the file meta information or, without one, the data set starts."""
-    if data[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == _MAGIC:
-        return PREAMBLE_BYTES + 4
-    if data.startswith(_MAGIC):
-        return 4
-    # A data set starts with group 0008, whose first elements are short.
-    is_bare = data[4:6] in _FIRST_REPRESENTATIONS and data[:2] in (b"\2\0", b"\x08\0", b"\0\x08")
-    is_implicit = data[:2] == b"\x08\0" and data[3:4] == b"\0" and data[5:8] == bytes(3)
-    return 0 if is_bare or is_implicit else None
 
 
 class Header:
@@ -202,7 +178,7 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
         TooLargeError: A deflated data set over `max_inflated_bytes` once inflated.
     """
     source = BytesIO(data)
-    source.seek(_dataset_start(data) or 0)
+    source.seek(find_dataset_start(data) or 0)
     with quiet_pydicom():
         try:
             meta = read_dataset(source, False, True, stop_when=_is_past_file_meta)
@@ -232,7 +208,7 @@ def _guess_syntax(start: bytes) -> str:
     """Tell the encoding of a data set without file meta information by its first element."""
     if start[:1] == b"\0":
         return BIG_ENDIAN
-    return EXPLICIT if start[4:6] in _FIRST_REPRESENTATIONS else IMPLICIT
+    return EXPLICIT if start[4:6] in FIRST_REPRESENTATIONS else IMPLICIT
 
 
 def _is_past_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:

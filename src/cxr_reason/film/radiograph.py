@@ -1,7 +1,6 @@
 """Encoded bytes to a `Radiograph`: the only way by which a film enters this package.
 
-DICOM, PNG and JPEG are told apart by their first bytes, never by a name or a media type. Every
-size is checked on the encoded side before anything is decoded.
+Every size is checked on the encoded side before anything is decoded.
 """
 
 from __future__ import annotations
@@ -22,13 +21,9 @@ from cxr_reason.errors import (
 )
 from cxr_reason.film.dicom import decode_dicom
 from cxr_reason.film.display_table import GrayscaleSteps
-from cxr_reason.film.header import is_dicom
 from cxr_reason.film.info import FilmInfo
 from cxr_reason.film.raster import decode_raster
-from cxr_reason.film.source import HEAD_LENGTH, hash_film, is_data_url, read_data_url_head
-
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8\xff"
+from cxr_reason.film.source import check_data_url, check_kind, hash_film, is_data_url
 
 
 @dataclass(frozen=True)
@@ -104,21 +99,18 @@ def decode_radiograph(
     _check_encoded_size(len(data), limits)
     digest = digest or hash_film(data)
     try:
-        if is_dicom(data):
-            film = decode_dicom(
-                data,
-                image_digest=digest,
-                max_pixels=limits.max_pixels,
-                max_inflated_bytes=limits.max_encoded_bytes,
-            )
-            return Radiograph(**film._asdict())
-        if data.startswith(_PNG_START):
-            return _read_raster(data, "png", digest, limits)
-        if data.startswith(_JPEG_START):
-            return _read_raster(data, "jpeg", digest, limits)
+        kind = check_kind(data)
+        if kind != "dicom":
+            return _read_raster(data, kind, digest, limits)
+        film = decode_dicom(
+            data,
+            image_digest=digest,
+            max_pixels=limits.max_pixels,
+            max_inflated_bytes=limits.max_encoded_bytes,
+        )
+        return Radiograph(**film._asdict())
     except MemoryError as error:
         raise TooLargeError("image: not enough memory to decode it; send a smaller one") from error
-    raise UnreadableImageError("image: neither DICOM, PNG, JPEG nor a base64 data: URL of one")
 
 
 def _check_encoded_size(size_bytes: int, limits: FilmLimits) -> None:
@@ -130,9 +122,7 @@ def _check_encoded_size(size_bytes: int, limits: FilmLimits) -> None:
 
 
 def _read_data_url(url: bytes, limits: FilmLimits) -> bytes:
-    head = read_data_url_head(url[:HEAD_LENGTH].decode("latin-1"))
-    if head is None:
-        raise UnreadableImageError("image: a data: URL must be data:<media type>;base64,<base64>")
+    head = check_data_url(url)
     _check_encoded_size(head.payload_bytes(len(url), url[-2:].count(b"=")), limits)
     try:
         return base64.b64decode(url[head.length :], validate=True)
