@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cxr_reason.film.header import Header
-
-Pixels = NDArray[np.uint16]
 
 _AXES = ("LR", "AP", "HF")
 
@@ -54,7 +52,7 @@ class Orientation:
             raise ValueError(f"orientation {code}: must be 1 to 8, as in EXIF")
         return cls(*_CODES[code - 1])
 
-    def turn(self, pixels: Pixels) -> Pixels:
+    def turn(self, pixels: NDArray[Any]) -> NDArray[Any]:
         r"""Return stored pixels `[H, W]` turned to L\F: a view of any strides, not a copy."""
         turned = pixels.T if self.transposed else pixels
         return turned[
