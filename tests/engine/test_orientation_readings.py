@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-import pydicom
 import pytest
+from support.stored_forms import SEEDS, check_sides, effusion_forms
 
 import cxr_reason
-from cxr_reason.data.phantoms import make_phantom, write_dicom
 from cxr_reason.engine.config import EngineConfig
-from cxr_reason.film.orientation import Orientation
-
-EFFUSION = "Pleural Effusion"
-# Patient Orientation of films that are turned to L\F in EXIF's ways 1 to 8.
-STORED = ["L\\F", "R\\F", "R\\H", "L\\H", "F\\L", "F\\R", "H\\R", "H\\L"]
-# Phantoms of the validation set, drawn with an effusion alone, by the side it is on. The checkpoint
-# names the side rightly on these: it does so on ten of the first fourteen.
-SEEDS = {"right": 1_000_000_005, "left": 1_000_000_003}
-
-
-def stored_forms(film: bytes) -> list[bytes]:
-    r"""Return an L\F film as the eight files that devices may make of it."""
-    forms = []
-    for code, orientation in enumerate(STORED, 1):
-        dataset = pydicom.dcmread(BytesIO(film))
-        # Each turn is its own inverse, but for those by 90 degrees.
-        inverse = Orientation.from_code({6: 8, 8: 6}.get(code, code))
-        pixels = np.ascontiguousarray(inverse.turn(dataset.pixel_array))
-        dataset.Rows, dataset.Columns = pixels.shape
-        dataset.PixelData = pixels.tobytes()
-        dataset.PatientOrientation = orientation.split("\\")
-        buffer = BytesIO()
-        dataset.save_as(buffer, enforce_file_format=True)
-        forms.append(buffer.getvalue())
-    return forms
 
 
 @pytest.mark.parametrize("side", SEEDS)
 def test_effusions_stay_on_their_side(trained_engine_dir: Path, tmp_path: Path, side: str) -> None:
-    phantom = make_phantom(SEEDS[side], labels={EFFUSION: "present"})
-    assert {finding.side for finding in phantom.findings} == {side}
-    write_dicom(phantom, tmp_path / "film.dcm")
-    forms = stored_forms((tmp_path / "film.dcm").read_bytes())
     with cxr_reason.load(trained_engine_dir, config=EngineConfig(max_batch=4)) as client:
-        readings = [client.read(form, max_tokens=400) for form in forms]
-    for reading in readings:
-        [effusion] = [finding for finding in reading.findings if finding.label == EFFUSION]
-        assert {evidence.side for evidence in effusion.evidence} - {None} == {side}
-    assert [reading.film.orientation for reading in readings if reading.film] == [*range(1, 9)]
-    assert len({reading.text for reading in readings}) == 1
+        readings = [client.read(form, max_tokens=400) for form in effusion_forms(side, tmp_path)]
+    check_sides(readings, side)
