@@ -6,7 +6,7 @@
 for display, 16 bits. Of each file it prints the outcome, the flags or the refusal, and the greatest
 and mean difference from the truth in steps of 8 bits, in what the model is given: both resized to
 the same patches. Where a flag says that the picture is other than the truth by the header's word,
-the truth is changed in the same way, which the column `truth` names.
+or by the rule for one that says nothing, the truth is changed in the same way: column `truth`.
 
 Beside it stand highdicom and DCMTK's dcm2pnm, where they are installed: the greatest difference of
 theirs from ours and, in brackets, from the truth, in the pixels as they are stored.
@@ -83,6 +83,11 @@ def _versions(truth: Pixels, film: Radiograph) -> dict[str, Pixels]:
         versions["turned by the header"] = np.ascontiguousarray(turn.turn(truth))
     if "looks_negative" in film.info.flags:
         versions["reversed by the header"] = ~truth
+    if "window_estimated" in film.info.flags:
+        # As docs/films.md says.
+        low, high = np.percentile(truth, [0.5, 99.5])
+        stretched = np.clip((truth - low) / (high - low), 0, 1) * 65535
+        versions["window estimated"] = np.rint(stretched).astype(np.uint16)
     return versions
 
 

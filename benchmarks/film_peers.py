@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
+
+from cxr_reason.film.quiet import quiet_pydicom
 
 Picture = NDArray[np.float64]
 
@@ -34,19 +35,14 @@ def render_with_highdicom(data: bytes) -> Picture | None:
     import highdicom
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom quotes values of the header
+        with quiet_pydicom():
             image = highdicom.imread(BytesIO(data))
             frame = image.get_frame(1, apply_voi_transform=None, apply_presentation_lut=True)
     except Exception:  # of any kind: it is asked for files that break the standard
         return None
-    return _to_unit(np.asarray(frame, dtype=np.float64), len(np.unique(frame)) > 1)
-
-
-def _to_unit(frame: Picture, has_contrast: bool) -> Picture | None:
     # Without a window highdicom returns stored values, which are no display intensities.
-    is_display = frame.ndim == 2 and has_contrast and frame.min() >= 0 and frame.max() <= 1
-    return frame if is_display else None
+    is_display = frame.ndim == 2 and frame.min() >= 0 and frame.max() <= 1
+    return np.asarray(frame, dtype=np.float64) if is_display else None
 
 
 def render_with_dcmtk(data: bytes) -> Picture | None:
@@ -87,8 +83,7 @@ def read_dcmtk_version() -> str:
 
 
 def _choose_voi(data: bytes) -> list[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet_pydicom():
         try:
             dataset = dcmread(BytesIO(data), stop_before_pixels=True, force=True)
             if dataset.get("VOILUTSequence"):
