@@ -266,5 +266,5 @@ def test_a_reading_shows_what_its_reader_must_know(console):
     rows = [line.split("│")[1:3] for line in shown.splitlines() if line.startswith("│")]
     stated = [name.strip() for name, is_stated in rows if is_stated.strip()]
     assert stated == ["Edema", "Scoliosis [old]"]
-    for part in ("unknown_label", "window_estimated", "untrained [demo]", DISCLAIMER):
+    for part in ("unknown_label", "no usable window", "untrained [demo]", DISCLAIMER):
         assert part in shown

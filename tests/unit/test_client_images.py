@@ -178,3 +178,10 @@ def test_every_file_that_the_server_may_read_is_sent():
         assert encode_image(data) == data
     for data in files[:4]:
         assert decode_radiograph(data).info.source == "dicom"
+
+
+def test_a_dark_array_stays_dark():
+    pixels = np.tile(np.arange(200, 260, dtype=np.uint16), (40, 1))
+    film = decode_radiograph(encode_image(pixels, bits_stored=12))
+    assert film.info.flags == ("body_part_unknown", "view_unknown")
+    np.testing.assert_allclose(film.display_table[film.pixels], pixels / 4095, atol=1e-4)

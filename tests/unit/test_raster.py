@@ -205,3 +205,12 @@ def test_a_cut_16_bit_picture_is_refused(cut: int) -> None:
         body = png(values, kind)[:-12]  # without IEND
         with pytest.raises(UnreadableImageError):
             decode_radiograph(body[: -16 - cut])
+
+
+def test_a_dark_picture_that_states_its_bits_stays_dark() -> None:
+    data = saved(Image.fromarray(np.full((9, 9), 700, np.uint16) + np.arange(9, dtype=np.uint16)))
+    assert decode_radiograph(data).info.flags[-1:] == ("small_range_stretched",)
+    stated = data[:33] + chunk(b"sBIT", bytes([16])) + data[33:]
+    film = decode_radiograph(stated)
+    assert STRETCHED not in film.info.flags
+    np.testing.assert_allclose(shown(film), film.pixels / 65535, atol=1e-6)

@@ -165,17 +165,23 @@ def _encode_array(pixels: NDArray[Any], bits_stored: int | None) -> bytes:
     # A PNG has 8 or 16 bits, and its largest value is white.
     full, dtype, depth = (255, np.uint8, 8) if bits_stored <= 8 else (65_535, np.uint16, 16)
     scaled = (pixels.astype(np.uint32) * full + white // 2) // white
-    return _write_png(scaled.astype(dtype), depth)
+    return _write_png(scaled.astype(dtype), depth, bits_stored)
 
 
-def _write_png(pixels: NDArray[np.uint8] | NDArray[np.uint16], depth: int) -> bytes:
-    """Return a grayscale PNG (PNG 11.2): samples are big-endian, each row after filter type 0."""
+def _write_png(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], depth: int, bits_stored: int
+) -> bytes:
+    """Return a grayscale PNG (PNG 11.2): samples are big-endian, each row after filter type 0.
+
+    The chunk sBIT says that samples are scaled from `bits_stored`: a dark film stays dark.
+    """
     height, width = pixels.shape
     samples = pixels.astype(f">u{depth // 8}").view(np.uint8).reshape(height, -1)
     rows = np.concatenate([np.zeros((height, 1), np.uint8), samples], axis=1)
     header = struct.pack(">IIBBBBB", width, height, depth, _GRAY, 0, 0, 0)
     data = zlib.compress(rows.tobytes(), _FAST)
-    return PNG_START + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    chunks = ((b"IHDR", header), (b"sBIT", bytes([bits_stored])), (b"IDAT", data), (b"IEND", b""))
+    return PNG_START + b"".join(_chunk(name, content) for name, content in chunks)
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -12,6 +12,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cxr_reason.data.releases import Box
 from cxr_reason.film.radiograph import Radiograph
@@ -34,7 +35,9 @@ def encode_png(intensity: Intensity) -> bytes:
     """Return display intensities 0..1 as a 16-bit PNG."""
     levels = np.rint(intensity.clip(0.0, 1.0) * 65_535.0).astype(np.uint16)
     buffer = BytesIO()
-    Image.fromarray(levels).save(buffer, "PNG")
+    scaled = PngInfo()
+    scaled.add(b"sBIT", bytes([16]))  # or a dark film would be taken for one of fewer bits
+    Image.fromarray(levels).save(buffer, "PNG", pnginfo=scaled)
     return buffer.getvalue()
 
 

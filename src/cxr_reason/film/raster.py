@@ -4,7 +4,8 @@ A raster is taken to be ready for display. What is done to it, and no more:
 
 - orientation of EXIF (eXIf chunk of PNG, APP1 of JPEG) or XMP is applied;
 - color becomes luma (ITU-R BT.601), transparency is ignored, a palette is looked up;
-- 16 bits of which the highest are unused are stretched, with the flag "small_range_stretched".
+- 16 bits of which the highest are unused are stretched, with the flag "small_range_stretched",
+  unless the file says with a chunk sBIT that they are scaled.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ def decode_raster(
         except Exception as error:
             raise UnreadableImageError(f"{source.upper()}: damaged or truncated") from error
     pixels = np.ascontiguousarray(orientation.turn(stored), dtype=np.uint16)
-    table, flags = _deep_table(pixels) if stored.dtype == np.uint16 else (identity_table(8), ())
+    flags: tuple[str, ...] = ()
+    table = identity_table(8 * stored.dtype.itemsize)
+    if stored.dtype == np.uint16 and not _states_its_bits(data):
+        table, flags = _deep_table(pixels)
     return pixels, table, orientation, flags
 
 
@@ -126,6 +130,19 @@ def _read_orientation(image: Image.Image) -> Orientation:
     # EXIF 2.32, 4.6.4 A: which sides of the picture the first row and the first column are.
     code = image.getexif().get(_ORIENTATION, 1)
     return Orientation.from_code(int(code)) if code in range(1, 9) else Orientation()
+
+
+def _states_its_bits(data: bytes) -> bool:
+    """Return whether a PNG has the chunk sBIT: its samples are scaled to 16 bits (11.3.2.4).
+
+    Without it, nothing tells 12 bits that were stored as they are from a dark picture.
+    """
+    position = len(b"\x89PNG\r\n\x1a\n")
+    while len(name := data[position + 4 : position + 8]) == 4:
+        if name in (b"sBIT", b"IDAT"):
+            return name == b"sBIT"
+        position += 12 + struct.unpack_from(">I", data, position)[0]
+    return False
 
 
 def _deep_table(pixels: NDArray[np.uint16]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
