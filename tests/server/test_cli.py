@@ -215,6 +215,10 @@ def test_reading_in_this_process(engine_dir, rg1_path):
     assert "reading" in lines[str(rg1_path)]
     both = run("read", str(rg1_path), *engine, "--server", "127.0.0.1:8001")
     assert both.returncode == 2 and "give one" in both.stderr
+    other = run("read", str(rg1_path), "--film-gate", "gate.json")
+    assert other.returncode == 2 and "of --engine" in other.stderr
+    wrong = run("read", str(rg1_path), *engine, "--film-gate", str(rg1_path))
+    assert wrong.returncode == 2 and "film gate" in wrong.stderr
     none = run("read", str(rg1_path), "--engine", str(rg1_path.parent))
     assert none.returncode == 1 and "ArtifactError" in none.stderr
 

@@ -38,6 +38,14 @@ def read(
         Path | None,
         typer.Option(help="Engine folder to read with in this process, instead of a server."),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Of --engine: thresholds that `cxr-reason calibrate --output` wrote."),
+    ] = None,
+    film_gate: Annotated[
+        Path | None,
+        typer.Option(help="Of --engine: the file that `cxr-reason calibrate --film-gate` wrote."),
+    ] = None,
     prompt: Annotated[
         str, typer.Option(help="Plain text, or a JSON list of chat messages.")
     ] = FIND_ABNORMALITIES,
@@ -66,7 +74,7 @@ def read(
     settings["prompt"] = prompt
     # With --json, stdout is for the readings alone.
     console = Console(stderr=as_json)
-    with _open_client(server, engine) as client:
+    with _open_client(server, engine, calibration, film_gate) as client:
         if len(files) > 1:
             _read_many(client, console, files, concurrency, settings, as_json=as_json)
             return
@@ -75,12 +83,19 @@ def read(
         sys.stdout.write(reading.to_json() + "\n")
 
 
-def _open_client(server: str | None, engine: Path | None) -> Client:
+def _open_client(
+    server: str | None, engine: Path | None, calibration: Path | None, film_gate: Path | None
+) -> Client:
     if engine is None:
+        if calibration is not None or film_gate is not None:
+            raise BadRequestError(
+                "read: --calibration and --film-gate are of --engine; a server has its own, given "
+                "to `cxr-reason serve`"
+            )
         return connect(server)
     if server is not None:
         raise BadRequestError("read: --server and --engine; give one of them")
-    return load(engine)
+    return load(engine, calibration=calibration, film_gate=film_gate)
 
 
 def _read_many(
