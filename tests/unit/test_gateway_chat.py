@@ -140,6 +140,15 @@ def test_a_stream(client):
     assert usage is None
 
 
+def test_flags_of_the_film_come_with_the_completion(client):
+    assert complete(client).model_extra["film_flags"] == ["window_estimated"]
+    chunks = list(complete(client, stream=True))
+    flags = [chunk.model_extra.get("film_flags") for chunk in chunks]
+    assert [one for one in flags if one is not None] == [["window_estimated"]]
+    text_only = complete(client, messages=[{"role": "user", "content": "What is an effusion?"}])
+    assert "film_flags" not in text_only.model_extra
+
+
 @pytest.mark.parametrize(
     "text",
     [

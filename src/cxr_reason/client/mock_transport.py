@@ -107,7 +107,7 @@ class MockTransport(Transport):
                 raise UnknownFilmError("image_digest: this film is not held (any more); send it")
         else:
             return None
-        return FilmInfo(known, "png", 128, 128, 8)
+        return FilmInfo(known, "png", 128, 128, 8, flags=("window_estimated",))
 
 
 class _MockCall(Call):

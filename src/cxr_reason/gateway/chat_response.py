@@ -40,6 +40,7 @@ def completion(reading: Reading, *, request_id: str, model: str) -> dict[str, An
         "model": model,
         "choices": choices,
         "usage": _usage(reading),
+        **_film_flags(reading),
     }
 
 
@@ -60,7 +61,12 @@ async def completion_chunks(
         "model": model,
     }
 
-    def chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> str:
+    def chunk(
+        index: int,
+        delta: dict[str, Any],
+        finish_reason: str | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> str:
         choice = {
             "index": index,
             "delta": delta,
@@ -68,7 +74,7 @@ async def completion_chunks(
             "logprobs": None,
         }
         usage = {"usage": None} if include_usage else {}
-        return make_event({**head, "choices": [choice], **usage})
+        return make_event({**head, "choices": [choice], **usage, **(extra or {})})
 
     content = _ContentJoiner()
     has_begun = False
@@ -84,7 +90,7 @@ async def completion_chunks(
                     yield chunk(0, _reasoning(text) if is_reasoning else {"content": text})
                 elif isinstance(event, DoneEvent):
                     reading = event.reading
-                    yield chunk(0, {}, reading.traces[0].finish_reason)
+                    yield chunk(0, {}, reading.traces[0].finish_reason, extra=_film_flags(reading))
                     for index, trace in enumerate(reading.traces[1:], 1):
                         reasoning, answer = split_message(trace.text)
                         delta = {
@@ -120,6 +126,11 @@ class _ContentJoiner:
         is_new = self._section not in (None, event.section)
         self._section = event.section
         return "\n" + event.text.lstrip("\n") if is_new else event.text
+
+
+def _film_flags(reading: Reading) -> dict[str, list[str]]:
+    # OpenAI's objects have no place for it, and clients pass over what they do not know.
+    return {"film_flags": list(reading.film.flags)} if reading.film else {}
 
 
 def _reasoning(text: str | None) -> dict[str, str | None]:
