@@ -209,7 +209,8 @@ def test_health(gateway):
 def test_a_gateway_without_a_server():
     with running_gateway("127.0.0.1:1") as gateway:
         assert httpx.get(f"{gateway.url}/health", timeout=20).status_code == 503
-        answer = httpx.post(f"{gateway.url}/v1/readings", files={"film": b"x"}, timeout=20)
+        films = {"film": b"\x89PNG\r\n\x1a\n"}
+        answer = httpx.post(f"{gateway.url}/v1/readings", files=films, timeout=20)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
 
 
