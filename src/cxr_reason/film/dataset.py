@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Collection
-from io import BytesIO
+from typing import Any
 
-from pydicom.dataelem import DataElement
+from pydicom.charset import default_encoding
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_sequence
 from pydicom.tag import Tag
 
+from cxr_reason.errors import TooLargeError
+from cxr_reason.film.counted import CountedBytes, ReadBudget
 from cxr_reason.film.elements import PIXEL_DATA, UNDEFINED_LENGTH, read_elements
 from cxr_reason.film.syntaxes import BIG_ENDIAN, IMPLICIT
 
@@ -19,9 +22,10 @@ _DELIMITER_WITH_LENGTH = re.compile(rb"\xfe\xff[\x0d\xdd]\xe0(?!\0\0\0\0)", re.D
 
 
 def read_named(
-    source: BytesIO,
+    source: CountedBytes,
     syntax: str,
     *,
+    budget: ReadBudget,
     named: Collection[str],
     sequences: Collection[str],
     needed: Collection[str],
@@ -31,6 +35,7 @@ def read_named(
     Args:
         source: At the start of the data set.
         syntax: Transfer syntax of the elements; not the deflated one.
+        budget: For pydicom; the one of `source`.
         named: What is kept.
         sequences: Those of them that are sequences.
         needed: Those of them without which the data set is read again, leniently.
@@ -39,6 +44,7 @@ def read_named(
         The elements, with their values as bytes, and whether they break the standard.
 
     Raises:
+        TooLargeError: Far more elements and items than a film has.
         Exception: Whatever pydicom raises; its text may quote the file.
     """
     start = source.tell()
@@ -53,10 +59,11 @@ def read_named(
             specific_tags=[Tag(keyword) for keyword in named],
         )
         for keyword in sequences:
-            dataset.get(Tag(keyword))  # parses a sequence, which may be damaged too
-    except MemoryError:
+            _parse_sequence(dataset, keyword, budget)  # it may be damaged too
+    except (MemoryError, TooLargeError):
         raise
     except Exception as error:
+        budget.check()
         failure = error
     is_whole = all(Tag(keyword) in dataset for keyword in needed) and not (
         isinstance(dataset.get_item(PIXEL_DATA, keep_deferred=True), DataElement)  # read as SQ
@@ -78,6 +85,25 @@ def read_named(
     if failure is not None or not dataset:
         raise failure or EOFError
     return dataset, False
+
+
+def _parse_sequence(dataset: Dataset, keyword: str, budget: ReadBudget) -> None:
+    """Parse a sequence of defined length, which pydicom leaves as bytes.
+
+    One of VR UN or without VR is a sequence too (PS3.5 6.2.2); of another VR it is none.
+    """
+    tag = Tag(keyword)
+    raw: Any = dataset.get_item(tag, keep_deferred=True) if tag in dataset else None
+    if isinstance(raw, RawDataElement) and raw.VR in ("SQ", "UN", None):
+        value = raw.value or b""
+        items = read_sequence(
+            CountedBytes(value, budget),
+            raw.is_implicit_VR,
+            raw.is_little_endian,
+            len(value),
+            default_encoding,
+        )
+        dataset[tag] = DataElement(tag, "SQ", items)
 
 
 def _has_wrong_lengths(data: bytes, dataset: Dataset) -> bool:

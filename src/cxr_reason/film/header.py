@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import struct
 import zlib
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
+from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
 from cxr_reason.errors import TooLargeError, UnreadableImageError
+from cxr_reason.film.counted import CountedBytes, ReadBudget
 from cxr_reason.film.dataset import read_named
 from cxr_reason.film.elements import UNDEFINED_LENGTH
 from cxr_reason.film.pixels import REPAIRED
@@ -162,12 +163,10 @@ class Header:
 
     def items(self, keyword: str) -> list[Header]:
         """Return the items of a sequence."""
-        tag = Tag(keyword)
-        if tag not in self._dataset or self._dataset[tag].VR != "SQ":
+        value = self._value(keyword)
+        if not isinstance(value, Sequence):
             return []
-        return [
-            Header(item, transfer_syntax=self.transfer_syntax) for item in self._dataset[tag].value
-        ]
+        return [Header(item, transfer_syntax=self.transfer_syntax) for item in value]
 
 
 def read_header(data: bytes, max_inflated_bytes: int) -> Header:
@@ -175,9 +174,11 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
 
     Raises:
         UnreadableImageError: Damaged, truncated, or a transfer syntax without a decoder.
-        TooLargeError: A deflated data set over `max_inflated_bytes` once inflated.
+        TooLargeError: A deflated data set over `max_inflated_bytes` once inflated, or far more
+            elements than a film has.
     """
-    source = BytesIO(data)
+    budget = ReadBudget()
+    source = CountedBytes(data, budget)
     source.seek(find_dataset_start(data) or 0)
     with quiet_pydicom():
         try:
@@ -192,13 +193,14 @@ def read_header(data: bytes, max_inflated_bytes: int) -> Header:
                     "JPEG, JPEG-LS, JPEG 2000 or RLE"
                 )
             if syntax == DEFLATED:
-                source = BytesIO(_inflate(data[source.tell() :], max_inflated_bytes))
+                source = CountedBytes(_inflate(data[source.tell() :], max_inflated_bytes), budget)
             dataset, is_repaired = read_named(
-                source, syntax, named=READ, sequences=_SEQUENCES, needed=_NEEDED
+                source, syntax, budget=budget, named=READ, sequences=_SEQUENCES, needed=_NEEDED
             )
         except (UnreadableImageError, TooLargeError):
             raise
         except Exception as error:
+            budget.check()
             raise UnreadableImageError("DICOM: header damaged or truncated") from error
     repairs = (REPAIRED,) if is_repaired or not is_declared else ()
     return Header(dataset, transfer_syntax=syntax, repairs=repairs)
