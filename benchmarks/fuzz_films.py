@@ -33,6 +33,7 @@ from cxr_reason.benchmarks.film_seeds import dicom_seeds, raster_seeds, write
 from cxr_reason.benchmarks.film_trial import has_canary, try_film
 from cxr_reason.evaluation.result_line import make_report
 
+_NAME = "cxr_reason.benchmarks.fuzz_films"
 PACKAGES = ("numpy", "pydicom", "imagecodecs", "pillow", "hypothesis", "atheris")
 MODES = ("structure", "coverage")
 _MOST_CRASHES = 5
@@ -40,6 +41,13 @@ _MOST_S = 20  # that one film may take
 _MOST_MIB = 2048
 _SAVE_EVERY = 100
 _MAX_FILM_BYTES = 1 << 18
+# What libFuzzer follows is instrumented when it is imported, so before this module.
+_INSTRUMENTED = """
+import atheris
+with atheris.instrument_imports(include=["cxr_reason.film", "pydicom"]):
+    from cxr_reason.benchmarks import fuzz_films
+fuzz_films.main()
+"""
 
 
 class Tally:
@@ -121,8 +129,6 @@ def run_coverage(tally: Tally, runs: int, seed: int, folder: Path) -> None:
     """Let libFuzzer change films; it ends the process."""
     import atheris
 
-    # The modules are loaded already: their functions are instrumented one by one.
-    atheris.instrument_all()
     corpus = folder / "corpus"
     corpus.mkdir(exist_ok=True)
     seeds = {name: write(film) for name, film in dicom_seeds().items()} | raster_seeds()
@@ -145,7 +151,8 @@ def measure(mode: str, runs: int, seed: int, folder: Path) -> dict[str, Any]:
     while left > 0 and len(crashes) < _MOST_CRASHES:
         place = folder / f"{mode}-{len(parts)}"
         place.mkdir()
-        command = [sys.executable, "-m", "cxr_reason.benchmarks.fuzz_films", "--child", str(place)]
+        start = ["-c", _INSTRUMENTED] if mode == "coverage" else ["-m", _NAME]
+        command = [sys.executable, *start, "--child", str(place)]
         command += ["--by", mode, "--runs", str(left), "--seed", str(seed + 1000 * len(parts))]
         with (place / "log").open("wb") as log:
             code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
