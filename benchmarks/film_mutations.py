@@ -20,7 +20,7 @@ from cxr_reason.benchmarks.film_seeds import (
     PIXEL_DATA,
     UNDEFINED,
     Element,
-    Film,
+    SeedFilm,
     dicom_seeds,
     element,
     fragments,
@@ -161,29 +161,29 @@ def _change_chunk(draw: st.DrawFn, data: bytes) -> bytes:
     )
 
 
-_Change = Callable[[st.DrawFn, Film], Film]
+_Change = Callable[[st.DrawFn, SeedFilm], SeedFilm]
 
 
-def _pick(draw: st.DrawFn, film: Film) -> int:
+def _pick(draw: st.DrawFn, film: SeedFilm) -> int:
     return draw(st.integers(0, max(len(film.elements) - 1, 0)))
 
 
-def _with(film: Film, at: int, *elements: Element) -> Film:
+def _with(film: SeedFilm, at: int, *elements: Element) -> SeedFilm:
     """Put elements in place of the one at `at`."""
     return replace(film, elements=film.elements[:at] + elements + film.elements[at + 1 :])
 
 
-def _at(film: Film, at: int) -> tuple[Element, ...]:
+def _at(film: SeedFilm, at: int) -> tuple[Element, ...]:
     return film.elements[at : at + 1]
 
 
-def _change_value(draw: st.DrawFn, film: Film) -> Film:
+def _change_value(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     at = _pick(draw, film)
     value = draw(_values)
     return _with(film, at, *(replace(one, value=value) for one in _at(film, at)))
 
 
-def _add(draw: st.DrawFn, film: Film) -> Film:
+def _add(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     added = replace(element(draw(_keywords), draw(_values)), tag=draw(_tags))
     if draw(st.booleans()):
         added = element(draw(_keywords), draw(_values))
@@ -193,40 +193,40 @@ def _add(draw: st.DrawFn, film: Film) -> Film:
     return replace(film, elements=elements)
 
 
-def _remove(draw: st.DrawFn, film: Film) -> Film:
+def _remove(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     return _with(film, _pick(draw, film))
 
 
-def _double(draw: st.DrawFn, film: Film) -> Film:
+def _double(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     at = _pick(draw, film)
     return _with(film, at, *_at(film, at) * draw(st.sampled_from((2, 3, 200))))
 
 
-def _move(draw: st.DrawFn, film: Film) -> Film:
+def _move(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     elements = list(film.elements)
     if elements:
         elements.insert(draw(st.integers(0, len(elements))), elements.pop(_pick(draw, film)))
     return replace(film, elements=tuple(elements))
 
 
-def _change_length(draw: st.DrawFn, film: Film) -> Film:
+def _change_length(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     at, length = _pick(draw, film), draw(st.sampled_from(_LENGTHS))
     is_delimited = draw(st.booleans())
     changed = (replace(one, length=length, is_delimited=is_delimited) for one in _at(film, at))
     return _with(film, at, *changed)
 
 
-def _change_vr(draw: st.DrawFn, film: Film) -> Film:
+def _change_vr(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     at, vr = _pick(draw, film), draw(st.sampled_from(_VRS))
     return _with(film, at, *(replace(one, vr=vr) for one in _at(film, at)))
 
 
-def _change_tag(draw: st.DrawFn, film: Film) -> Film:
+def _change_tag(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     at, tag = _pick(draw, film), draw(_tags)
     return _with(film, at, *(replace(one, tag=tag) for one in _at(film, at)))
 
 
-def _nest(draw: st.DrawFn, film: Film) -> Film:
+def _nest(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     """Put an element into a sequence, up to 40 deep, or many times into its items."""
     at = _pick(draw, film)
     length = draw(st.sampled_from((None, UNDEFINED)))
@@ -246,7 +246,7 @@ def _nest(draw: st.DrawFn, film: Film) -> Film:
     return _with(film, at, *inner)
 
 
-def _change_charset(draw: st.DrawFn, film: Film) -> Film:
+def _change_charset(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     charset = element("SpecificCharacterSet", draw(st.sampled_from(_CHARSETS)))
     text = element(
         draw(st.sampled_from(("BodyPartExamined", "ViewPosition", "SeriesDescription"))),
@@ -256,16 +256,16 @@ def _change_charset(draw: st.DrawFn, film: Film) -> Film:
     return replace(film, elements=tuple(sorted((*kept, charset, text), key=lambda one: one.tag)))
 
 
-def _change_syntax(draw: st.DrawFn, film: Film) -> Film:
+def _change_syntax(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     declared = draw(st.sampled_from((*(uid.encode() for uid in SYNTAXES), b"1.2.3", b"", CANARY)))
     return replace(film, declared=declared, has_meta=draw(st.integers(0, 3)) > 0)
 
 
-def _change_encoding(draw: st.DrawFn, film: Film) -> Film:
+def _change_encoding(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     return replace(film, encoding=draw(st.sampled_from((EXPLICIT, IMPLICIT, BIG_ENDIAN))))
 
 
-def _change_stream(draw: st.DrawFn, film: Film) -> Film:
+def _change_stream(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     """Damage the pixel data, or split it into other fragments."""
     at = next((i for i, one in enumerate(film.elements) if one.tag == PIXEL_DATA), -1)
     if at < 0 or not isinstance(film.elements[at].value, bytes):
@@ -280,7 +280,7 @@ def _change_stream(draw: st.DrawFn, film: Film) -> Film:
     return _with(film, at, replace(film.elements[at], value=value))
 
 
-def _change_image(draw: st.DrawFn, film: Film) -> Film:
+def _change_image(draw: st.DrawFn, film: SeedFilm) -> SeedFilm:
     """Change one of the attributes that lay out the frame."""
     keyword = draw(
         st.sampled_from(

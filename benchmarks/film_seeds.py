@@ -54,7 +54,7 @@ class Element:
 
 
 @dataclass(frozen=True)
-class Film:
+class SeedFilm:
     """A DICOM film: how it says it is encoded, how it is, and its elements."""
 
     declared: bytes
@@ -71,7 +71,7 @@ def element(keyword: str, value: bytes | Items, vr: str | None = None) -> Elemen
     return Element(tag, vr or dictionary_VR(tag)[:2], value)
 
 
-def write(film: Film) -> bytes:
+def write(film: SeedFilm) -> bytes:
     """Return a file with preamble and, as the film says, file meta information."""
     body = b"".join(_write_element(one, film.encoding) for one in film.elements)
     if not film.has_meta:
@@ -133,7 +133,7 @@ def _rle(pixels: NDArray[np.uint16]) -> bytes:
     return struct.pack("<16I", *offsets) + b"".join(planes)
 
 
-def _film(declared: str, encoding: str, bits: int, pixel_data: bytes) -> Film:
+def _film(declared: str, encoding: str, bits: int, pixel_data: bytes) -> SeedFilm:
     order = ">" if encoding == BIG_ENDIAN else "<"
 
     def words(*values: int) -> bytes:
@@ -193,11 +193,11 @@ def _film(declared: str, encoding: str, bits: int, pixel_data: bytes) -> Film:
         elements.append(element("VOILUTSequence", (lut,)))
     if bits == 8:
         elements.append(replace(element("VOILUTSequence", (lut,)), length=UNDEFINED))
-    return Film(declared.encode(), encoding, tuple(sorted(elements, key=lambda one: one.tag)))
+    return SeedFilm(declared.encode(), encoding, tuple(sorted(elements, key=lambda one: one.tag)))
 
 
 @cache
-def dicom_seeds() -> dict[str, Film]:
+def dicom_seeds() -> dict[str, SeedFilm]:
     """Return films by name: every encoding, and one of each kind of stream."""
     deep, flat = _pixels(12), _pixels(8).astype(np.uint8)
     jp2: Callable[..., bytes | bytearray] = imagecodecs.jpeg2k_encode

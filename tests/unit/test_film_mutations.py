@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from cxr_reason.benchmarks.film_mutations import dicom_bytes, raster_bytes
-from cxr_reason.benchmarks.film_seeds import CANARY, Film, dicom_seeds, raster_seeds, write
+from cxr_reason.benchmarks.film_seeds import CANARY, SeedFilm, dicom_seeds, raster_seeds, write
 from cxr_reason.benchmarks.film_trial import has_canary, try_film
 from cxr_reason.film.radiograph import decode_radiograph
 
@@ -24,7 +24,7 @@ few = settings(
 
 
 @pytest.mark.parametrize("film", dicom_seeds().values(), ids=dicom_seeds())
-def test_seeds_are_read(film: Film) -> None:
+def test_seeds_are_read(film: SeedFilm) -> None:
     data = write(film)
     assert data.count(CANARY) > 10
     assert try_film(data) == ("read", ())
