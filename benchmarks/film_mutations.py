@@ -51,6 +51,7 @@ _TEXTS = (
     *(b"%s%n{0}", b"A" * 300, b"9" * 400, b"\x80" * 64, b"\xef\xbb\xbfCHEST", b"PALETTE COLOR"),
     *("胸部".encode("shift_jis"), "TÓRAX".encode("latin_1"), "грудь".encode("cp1251")),
     *(CANARY, CANARY + b"\\" + CANARY, b"CHEST " + CANARY, b"CHEST\\" + CANARY, CANARY * 20),
+    *(b"\x1f" + CANARY + b"\x1f", CANARY + b"\n", b"\t" + CANARY, CANARY + b"\0" + CANARY),
     *(b"0.2\\0.1", b"0\\0", b"1e-9\\1e9", b"-1\\1", b"2048\\100", b"1\\2\\3\\4\\"),
 )
 _CHARSETS = (

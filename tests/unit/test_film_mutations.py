@@ -5,12 +5,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from cxr_reason.benchmarks.film_mutations import dicom_bytes, raster_bytes
-from cxr_reason.benchmarks.film_seeds import CANARY, SeedFilm, dicom_seeds, raster_seeds, write
+from cxr_reason.benchmarks.film_seeds import (
+    CANARY,
+    SeedFilm,
+    dicom_seeds,
+    element,
+    raster_seeds,
+    write,
+)
 from cxr_reason.benchmarks.film_trial import has_canary, try_film
+from cxr_reason.film.header import READ
 from cxr_reason.film.radiograph import decode_radiograph
 
 few = settings(
@@ -46,6 +56,18 @@ def test_dicom_with_something_wrong(data: bytes) -> None:
 @given(raster_bytes())
 def test_raster_with_something_wrong(data: bytes) -> None:
     assert try_film(data).problems == ()
+
+
+@pytest.mark.parametrize("blank", [b"\x1f", b"\n", b"\t", b"\x0b", b"\x1c", b" "])
+@pytest.mark.parametrize("keyword", READ)
+def test_a_name_between_blanks_is_not_repeated(keyword: str, blank: bytes) -> None:
+    """pydicom's name of a UID that it does not know is the UID, without its blanks."""
+    film = dicom_seeds()["explicit"]
+    name = element(keyword, blank + CANARY + blank, "LO")
+    elements = [one for one in film.elements if one.tag != name.tag]
+    elements = sorted([*elements, name], key=lambda one: one.tag)
+    trial = try_film(write(replace(film, elements=tuple(elements))))
+    assert trial.problems == ()
 
 
 def test_nothing_reaches_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:

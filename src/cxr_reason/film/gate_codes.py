@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from cxr_reason.film.header import Header
 if TYPE_CHECKING:
     from pydicom.sr.codedict import Collection
 
+_UID = re.compile(r"[0-9.]{1,64}", re.ASCII)  # PS3.5 9.1
 FOR_PROCESSING = frozenset(  # raw data of DX, mammography and intra-oral (PS3.4 B.5)
     f"1.2.840.10008.5.1.4.1.1.1.{kind}.1" for kind in (1, 2, 3)
 )
@@ -67,6 +69,8 @@ _FRONTAL: dict[str, View] = {
 
 def name_of_class(uid: str) -> str:
     """Return the standard's name of a SOP class, or "unknown" where it is not of the standard."""
+    if not _UID.fullmatch(uid):  # of any other text pydicom's name is the text, without its blanks
+        return "unknown"
     name = UID(uid, IGNORE).name  # the UID itself where pydicom does not know it
     return "unknown" if name == uid else name
 
