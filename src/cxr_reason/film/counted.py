@@ -10,9 +10,10 @@ from io import BytesIO
 
 from cxr_reason.errors import TooLargeError
 
-# An element takes one to three reads, an item three more, encoded pixels one for each 8 KiB. Films
-# need a few thousand.
+# An element takes one to three reads, an item three more, a fragment of pixel data two. Films need
+# a few thousand.
 MOST_READS = 100_000
+_CHARSET_TAGS = (b"\x08\x00\x05\x00", b"\x00\x08\x00\x05")  # (0008,0005) in both byte orders
 
 
 class ReadBudget:
@@ -25,13 +26,13 @@ class ReadBudget:
     def __init__(self, reads: int = MOST_READS) -> None:
         self.reads_left = reads
 
-    def take(self) -> None:
-        """Take one.
+    def take(self, reads: int = 1) -> None:
+        """Take one or more.
 
         Raises:
             TooLargeError: None is left.
         """
-        self.reads_left -= 1
+        self.reads_left -= reads
         self.check()
 
     def check(self) -> None:
@@ -53,6 +54,7 @@ class CountedBytes(BytesIO):
     def __init__(self, data: bytes, budget: ReadBudget) -> None:
         super().__init__(data)
         self._budget = budget
+        self._near_charset = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read as `BytesIO` does.
@@ -61,4 +63,11 @@ class CountedBytes(BytesIO):
             TooLargeError: The budget is spent.
         """
         self._budget.take()
-        return super().read(size)
+        data = super().read(size)
+        if self._near_charset:
+            # pydicom looks up, and warns of, each of the names in it: it costs by its bytes.
+            self._near_charset -= 1
+            self._budget.take(len(data))
+        if size == 8 and data[:4] in _CHARSET_TAGS:
+            self._near_charset = 2  # its value, before which a long length may be read
+        return data

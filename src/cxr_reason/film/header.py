@@ -25,6 +25,10 @@ from cxr_reason.film.quiet import quiet_pydicom
 from cxr_reason.film.source import FIRST_REPRESENTATIONS, find_dataset_start
 from cxr_reason.film.syntaxes import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, SYNTAXES
 
+# Of a text, of numbers and of words that are looked at. Implicit VR allows values of any size, and
+# 4 MB of numbers take seconds. No table is read through these.
+_MOST_TEXT_BYTES, _MOST_NUMBERS_BYTES, _MOST_WORDS_BYTES = 1024, 4096, 1024
+
 _SEQUENCES = (
     "AnatomicRegionSequence",
     "ViewCodeSequence",
@@ -131,13 +135,17 @@ class Header:
 
     def text(self, keyword: str) -> str:
         """Return the first value as upper-case text."""
-        return self.raw(keyword).decode("ascii", "replace").split("\\")[0].strip(" \0").upper()
+        raw = self.raw(keyword)[:_MOST_TEXT_BYTES]
+        return raw.decode("ascii", "replace").split("\\")[0].strip(" \0").upper()
 
     def numbers(self, keyword: str) -> list[float]:
-        """Return all values as numbers, or none if one of them is not."""
+        """Return all values as numbers, or none if one of them is not, or there are too many."""
         numbers = []
         # Some writers end a list with a delimiter.
-        text = self.raw(keyword).decode("ascii", "replace").strip(" \0").rstrip("\\ ")
+        raw = self.raw(keyword)
+        if len(raw) > _MOST_NUMBERS_BYTES:
+            return []
+        text = raw.decode("ascii", "replace").strip(" \0").rstrip("\\ ")
         if "," in text and "." not in text and text.count(",") <= text.count("\\") + 1:
             # The decimal sign of many languages, not that of PS3.5 6.2.
             text = text.replace(",", ".")
@@ -153,12 +161,12 @@ class Header:
         return numbers
 
     def words(self, keyword: str) -> list[int]:
-        """Return the value as unsigned 16-bit words."""
+        """Return the value, or the start of a long one, as unsigned 16-bit words."""
         value = self._value(keyword)
         if isinstance(value, int):
             # pydicom converts Pixel Representation on its own when it parses a sequence.
             return [value]
-        raw = self.raw(keyword)
+        raw = self.raw(keyword)[:_MOST_WORDS_BYTES]
         return list(struct.unpack_from(f"{self.byte_order}{len(raw) // 2}H", raw))
 
     def items(self, keyword: str) -> list[Header]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments
 
-from cxr_reason.errors import UnreadableImageError, UnsupportedObjectError
+from cxr_reason.errors import TooLargeError, UnreadableImageError, UnsupportedObjectError
 from cxr_reason.film.rle import decode_rle, is_rle
 from cxr_reason.film.streams import decode_stream, is_stream, read_frame, strip_boxes
 from cxr_reason.film.syntaxes import SYNTAXES, Syntax
@@ -84,12 +84,13 @@ def decode_pixels(
     Raises:
         UnreadableImageError: Damaged, truncated, or of another size than the header says.
         UnsupportedObjectError: Color.
+        TooLargeError: A stream of very many segments or scans.
     """
     if not raw:
         raise UnreadableImageError("DICOM: no pixel data; the file is truncated or not an image")
     try:
         decoded = _decode(raw, SYNTAXES[transfer_syntax], layout)
-    except (UnreadableImageError, MemoryError):
+    except (UnreadableImageError, TooLargeError, MemoryError):
         raise
     except Exception as error:
         raise UnreadableImageError("DICOM: pixel data damaged or truncated") from error

@@ -27,10 +27,12 @@ from cxr_reason.errors import (
 )
 from cxr_reason.film.display_table import identity_table
 from cxr_reason.film.orientation import Orientation
-from cxr_reason.film.streams import jpeg_frame_size
+from cxr_reason.film.streams import check_scans, jpeg_frame_size
 
 _ORIENTATION = 0x0112  # of EXIF
 _GRAY_WITH_ALPHA, _RGB, _RGBA = 4, 2, 6  # color types of PNG
+# Pillow handles chunks in Python, and may inflate those that hold no pixels to 1 MB each.
+_MOST_CHUNKS, _MOST_OTHER_CHUNKS = 100_000, 1_000
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 # Below this share of the range up to the largest value, what is used does not begin near 0: values
@@ -55,9 +57,14 @@ def decode_raster(
     Raises:
         UnreadableImageError: Damaged or truncated.
         UnsupportedObjectError: Several frames, or CMYK.
-        TooLargeError: Over `max_pixels`.
+        TooLargeError: Over `max_pixels`, or very many chunks, segments or scans.
     """
-    height_px, width_px = _png_size(data) if source == "png" else jpeg_frame_size(data)[:2]
+    if source == "png":
+        height_px, width_px = _png_size(data)
+        _check_chunks(data)
+    else:
+        height_px, width_px = jpeg_frame_size(data)[:2]
+        check_scans(data)
     if height_px * width_px > max_pixels:
         raise TooLargeError(
             f"image: {height_px} x {width_px} pixels are over the limit of {max_pixels:g}"
@@ -90,6 +97,18 @@ def _png_size(data: bytes) -> tuple[int, int]:
         raise UnreadableImageError("PNG: header damaged or truncated")
     width_px, height_px = struct.unpack_from(">II", data, 16)
     return height_px, width_px
+
+
+def _check_chunks(data: bytes) -> None:
+    position, others = 8, 0
+    for _ in range(_MOST_CHUNKS):
+        if position + 8 > len(data):
+            return
+        others += data[position + 4 : position + 8] != b"IDAT"
+        if others > _MOST_OTHER_CHUNKS:
+            break
+        position += 12 + struct.unpack_from(">I", data, position)[0]
+    raise TooLargeError("PNG: far more chunks than a picture has; write the file anew")
 
 
 def _read_gray(image: Image.Image, data: bytes) -> NDArray[Any]:

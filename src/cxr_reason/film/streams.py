@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_reason.errors import UnreadableImageError
+from cxr_reason.errors import TooLargeError, UnreadableImageError
 
 END_MARKER = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
 _JPEG_START = b"\xff\xd8"
@@ -29,6 +29,9 @@ _PROGRESSIVE_MARKER = 0xC2
 _JPEG_LS_MARKER = 0xF7
 _RESTART_MARKER = 0xDD  # DRI, which defines the interval
 _SCAN_MARKER = 0xDA
+# Decoders step through segments one by one, some of them in Python, and go over all of the picture
+# for each scan. Progressive films have about ten.
+_MOST_STEPS, _MOST_SCANS = 65_536, 100
 _COD_MARKER, _TILE_PART_MARKER = 0x52, 0x90  # of JPEG 2000
 
 
@@ -51,7 +54,9 @@ def is_stream(data: bytes) -> bool:
 def strip_boxes(data: bytes) -> bytes:
     """Return the codestream of a JP2 file, and anything else as it is."""
     position = 0
-    while data.startswith(_JP2_START) and position + 8 <= len(data):
+    for _ in range(_MOST_STEPS if data.startswith(_JP2_START) else 0):
+        if position + 8 > len(data):
+            break
         length, name = struct.unpack_from(">I4s", data, position)
         start = 8
         if length == 1:  # the length follows in 64 bits
@@ -112,7 +117,9 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int, int, int]:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     position = 2
-    while position + 10 <= len(data) and data[position] == 0xFF:
+    for _ in range(_MOST_STEPS):
+        if position + 10 > len(data) or data[position] != 0xFF:
+            break
         marker = data[position + 1]
         if marker == 0xFF:  # may be repeated before a marker
             position += 1
@@ -121,6 +128,29 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         if marker in (_SCAN_MARKER, _TILE_PART_MARKER):  # coded data follow
             break
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+
+
+def check_scans(data: bytes) -> None:
+    """Refuse a JPEG or JPEG-LS stream that would keep a decoder busy out of all proportion.
+
+    Raises:
+        TooLargeError: Very many segments, fill bytes or scans.
+    """
+    # Within a scan 0xFF is never followed by this; a preview inside a segment has scans too.
+    if data.count(bytes((0xFF, _SCAN_MARKER))) > _MOST_SCANS:
+        raise TooLargeError(f"JPEG: over {_MOST_SCANS} scans; send a baseline or lossless JPEG")
+    position, steps = 2, 0
+    while 0 <= (start := data.find(b"\xff", position)) < len(data) - 4:
+        steps += 1 + start - position  # decoders skip what is no marker byte by byte
+        if steps > _MOST_STEPS:
+            raise TooLargeError("JPEG: far more segments than a picture has; write the file anew")
+        marker = data[start + 1]
+        if marker == _SCAN_MARKER:
+            break
+        is_fill, is_alone = marker in (0, 0xFF), marker == 1 or 0xD0 <= marker <= 0xD9
+        position = start + (1 if is_fill else 2)
+        if not is_fill and not is_alone:
+            position += struct.unpack_from(">H", data, start + 2)[0]
 
 
 def decode_stream(data: bytes, frame: Frame) -> tuple[NDArray[Any], bool]:
@@ -132,7 +162,10 @@ def decode_stream(data: bytes, frame: Frame) -> tuple[NDArray[Any], bool]:
 
     Raises:
         UnreadableImageError: Damaged or truncated.
+        TooLargeError: See `check_scans`.
     """
+    if frame.kind != "jpeg_2000":
+        check_scans(data)
     # libjpeg invents what is missing, so the end marker has to be there. Writers pad after it, with
     # zeros or a fill byte.
     if END_MARKER in data.rstrip(b"\0")[-_END_MARKER_BYTES:]:
@@ -209,7 +242,9 @@ def _is_complete(data: bytes, frame: Frame, markers: Collection[int]) -> bool:
 def _end_of_tile_parts(data: bytes) -> int | None:
     """Return where the last tile-part ends (T.800 A.4.2), None if one is missing or cut."""
     position = 2
-    while position + 4 <= len(data) and data[position : position + 2] != b"\xff\x90":
+    for _ in range(_MOST_STEPS):
+        if position + 4 > len(data) or data[position : position + 2] == b"\xff\x90":
+            break
         position += 2 + struct.unpack_from(">H", data, position + 2)[0]
     x_end, y_end, _, _, x_tile, y_tile, x_first, y_first = struct.unpack_from(">8I", data, 8)
     if not x_tile or not y_tile:
