@@ -7,7 +7,9 @@ header text that comes out again is recognised.
 
 from __future__ import annotations
 
+import base64
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from cxr_reason.film.syntaxes import BIG_ENDIAN, EXPLICIT, IMPLICIT
+from cxr_reason.film.syntaxes import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
 
 CANARY = b"CANARY^NAME"
 UNDEFINED = 0xFFFFFFFF
@@ -61,6 +63,7 @@ class SeedFilm:
     encoding: str
     elements: tuple[Element, ...]
     has_meta: bool = True
+    is_deflated: bool = False
 
 
 def element(keyword: str, value: bytes | Items, vr: str | None = None) -> Element:
@@ -74,6 +77,9 @@ def element(keyword: str, value: bytes | Items, vr: str | None = None) -> Elemen
 def write(film: SeedFilm) -> bytes:
     """Return a file with preamble and, as the film says, file meta information."""
     body = b"".join(_write_element(one, film.encoding) for one in film.elements)
+    if film.is_deflated:
+        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        body = deflater.compress(body) + deflater.flush()
     if not film.has_meta:
         return body
     meta = _write_element(Element(0x00020010, "UI", film.declared), EXPLICIT)
@@ -215,6 +221,7 @@ def dicom_seeds() -> dict[str, SeedFilm]:
         "explicit": _film(EXPLICIT, EXPLICIT, 12, deep.tobytes()),
         "implicit": _film(IMPLICIT, IMPLICIT, 12, deep.tobytes()),
         "big_endian": _film(BIG_ENDIAN, BIG_ENDIAN, 12, deep.astype(">u2").tobytes()),
+        "deflated": replace(_film(DEFLATED, EXPLICIT, 12, deep.tobytes()), is_deflated=True),
         "packed": _film(EXPLICIT, EXPLICIT, 8, flat.tobytes()),
         **{
             syntax.rpartition(".1.2.")[2]: _film(syntax, EXPLICIT, bits, fragments(bytes(frame)))
@@ -225,7 +232,7 @@ def dicom_seeds() -> dict[str, SeedFilm]:
 
 @cache
 def raster_seeds() -> dict[str, bytes]:
-    """Return PNG and JPEG files by name, with text and orientation in them."""
+    """Return PNG and JPEG files, and a URL of one, with text and orientation in them."""
     from PIL.PngImagePlugin import PngInfo
 
     text = PngInfo()
@@ -249,4 +256,5 @@ def raster_seeds() -> dict[str, bytes]:
         buffer = BytesIO()
         pictures[name].save(buffer, "JPEG", exif=exif, comment=CANARY, **options)
         files[f"jpeg_{name}"] = buffer.getvalue()
+    files["data_url"] = b"data:image/png;base64," + base64.b64encode(files["png_gray"])
     return files

@@ -36,7 +36,7 @@ few = settings(
 @pytest.mark.parametrize("film", dicom_seeds().values(), ids=dicom_seeds())
 def test_seeds_are_read(film: SeedFilm) -> None:
     data = write(film)
-    assert data.count(CANARY) > 10
+    assert film.is_deflated or data.count(CANARY) > 10
     assert try_film(data) == ("read", ())
     assert set(decode_radiograph(data).info.flags) <= {"encoding_repaired"}
 
