@@ -65,6 +65,13 @@ def test_only_the_start_of_texts_and_words_is_looked_at() -> None:
     assert len(found.words("Rows")) == 512
 
 
+@pytest.mark.parametrize("keyword", ["AnatomicRegionSequence", "ViewCodeSequence"])
+def test_few_items_of_a_sequence_are_looked_at(keyword: str) -> None:
+    item = (element("CodeMeaning", "胸部".encode() * 20),)
+    data = with_element("explicit", element(keyword, (item,) * 5000))
+    assert len(header.read_header(data, 0).items(keyword)) == 32
+
+
 @pytest.mark.parametrize("is_nested", [False, True])
 @pytest.mark.parametrize("seed", ["implicit", "big_endian"])
 def test_names_of_character_sets_cost(is_nested: bool, seed: str) -> None:

@@ -25,6 +25,7 @@ from cxr_reason.film.quiet import quiet_pydicom
 from cxr_reason.film.source import FIRST_REPRESENTATIONS, find_dataset_start
 from cxr_reason.film.syntaxes import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, SYNTAXES
 
+_MOST_ITEMS = 32  # of a sequence; each meaning of a code is decoded in many ways, for milliseconds
 # Of a text, of numbers and of words that are looked at. Implicit VR allows values of any size, and
 # 4 MB of numbers take seconds. No table is read through these.
 _MOST_TEXT_BYTES, _MOST_NUMBERS_BYTES, _MOST_WORDS_BYTES = 1024, 4096, 1024
@@ -170,11 +171,11 @@ class Header:
         return list(struct.unpack_from(f"{self.byte_order}{len(raw) // 2}H", raw))
 
     def items(self, keyword: str) -> list[Header]:
-        """Return the items of a sequence."""
+        """Return the items of a sequence, of a long one the first."""
         value = self._value(keyword)
         if not isinstance(value, Sequence):
             return []
-        return [Header(item, transfer_syntax=self.transfer_syntax) for item in value]
+        return [Header(item, transfer_syntax=self.transfer_syntax) for item in value[:_MOST_ITEMS]]
 
 
 def read_header(data: bytes, max_inflated_bytes: int) -> Header:
