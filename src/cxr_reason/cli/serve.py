@@ -56,7 +56,7 @@ def serve(
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="Thresholds for several traces, written by `cxr-reason evaluate --calibration`."
+            help="Thresholds for several traces, written by `cxr-reason calibrate`."
         ),
     ] = None,
     film_gate: Annotated[

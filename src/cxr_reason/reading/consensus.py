@@ -74,7 +74,7 @@ def read_calibration(path: Path) -> Calibration:
     """Read a calibration file.
 
     It is JSON: `{"source": "…", "thresholds": {"Edema": {"present": 0.6, "uncertain": 0.3}}}`;
-    `cxr-reason evaluate --calibration FILE` writes one.
+    `cxr-reason calibrate --output FILE` writes one.
 
     Raises:
         BadRequestError: Unreadable, unknown labels, or thresholds outside their range.
