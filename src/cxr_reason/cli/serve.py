@@ -55,9 +55,7 @@ def serve(
     ] = EngineConfig.prefix_cache_mib,
     calibration: Annotated[
         Path | None,
-        typer.Option(
-            help="Thresholds for several traces, written by `cxr-reason calibrate`."
-        ),
+        typer.Option(help="Thresholds for several traces, written by `cxr-reason calibrate`."),
     ] = None,
     film_gate: Annotated[
         Path | None,
